@@ -1,0 +1,1 @@
+"""The data contracts of delivered bars, targets and predictions, checked by Great Expectations."""

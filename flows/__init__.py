@@ -1,0 +1,1 @@
+"""The recipes, read top to bottom, and the command line."""

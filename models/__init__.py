@@ -1,0 +1,1 @@
+"""The subject itself: config, records, store, panel, network, gate. Pure: no Prefect, no Great Expectations."""

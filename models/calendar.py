@@ -1,0 +1,115 @@
+"""Sessions, their closes, and what a night of a session may know."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.config import DataConfig
+from models.errors import ConfigError
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
+SessionArray = npt.NDArray[np.datetime64]
+"""datetime64[D], one session each."""
+
+_FIRST = pd.Timestamp("1970-01-01")
+ALWAYS_OPEN = "24/7"
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The exchange's sessions; for 24/7 markets the UTC days."""
+
+    exchange: str
+    cutoff_hours: float = 6.0
+
+    @classmethod
+    def of(cls, config: DataConfig) -> "Calendar":
+        return cls(config.exchange, config.cutoff_hours)
+
+    @property
+    def sessions(self) -> SessionArray:
+        """All sessions that the calendar knows, ascending."""
+        return _sessions(self.exchange)
+
+    @property
+    def time_zone(self) -> str:
+        """Time zone of the exchange."""
+        return str(_calendar(self.exchange).tz)
+
+    def is_session(self, days: SessionArray) -> npt.NDArray[np.bool_]:
+        """Whether each day is a session of the exchange."""
+        return np.isin(days, self.sessions)
+
+    def closes(self, days: SessionArray) -> npt.NDArray[np.datetime64]:
+        """UTC time of the close of each session, datetime64[us]; NaT for a day that is none."""
+        position = np.searchsorted(self.sessions, days)
+        known = self.is_session(days)
+        closes = np.full(len(days), np.datetime64("NaT"), "datetime64[us]")
+        closes[known] = _closes(self.exchange)[position[known]]
+        return closes
+
+    def as_of(self, session: date) -> datetime:
+        """Latest moment whose facts a night of this session may use: the next open, or close + cutoff for 24/7.
+
+        Raises:
+            ConfigError: the day is no session of this exchange.
+        """
+        day = np.datetime64(session, "D")
+        if not self.is_session(np.array([day]))[0]:
+            raise ConfigError(
+                f"{session} is no session of {self.exchange}. Give the date of a session, "
+                f"for example {self.session_at_or_before(session)}, or set data.exchange to the market's calendar."
+            )
+        if self.exchange == ALWAYS_OPEN:
+            return datetime.combine(session + timedelta(days=1), datetime.min.time(), UTC) + timedelta(
+                hours=self.cutoff_hours
+            )
+        following = _calendar(self.exchange).next_session(pd.Timestamp(session))
+        opening: datetime = _calendar(self.exchange).session_open(following).to_pydatetime()
+        return opening
+
+    def session_at_or_before(self, day: date) -> date:
+        """The last session not later than this day."""
+        position = int(np.searchsorted(self.sessions, np.datetime64(day, "D"), side="right")) - 1
+        found: date = self.sessions[max(position, 0)].item()
+        return found
+
+    def after(self, session: date, n_sessions: int) -> date:
+        """The session that many sessions later."""
+        position = int(np.searchsorted(self.sessions, np.datetime64(session, "D"))) + n_sessions
+        found: date = self.sessions[min(position, len(self.sessions) - 1)].item()
+        return found
+
+
+@lru_cache(maxsize=8)
+def _calendar(exchange: str) -> "ExchangeCalendar":
+    import exchange_calendars
+
+    if exchange not in exchange_calendars.get_calendar_names(include_aliases=True):
+        raise ConfigError(
+            f"data.exchange = {exchange!r} is no calendar of exchange-calendars. Use an ISO 10383 code such as XNYS, "
+            f"XLON or XTKS, or 24/7 for a market that never closes."
+        )
+    recent = exchange_calendars.get_calendar(exchange)
+    earliest = type(recent).bound_min()  # some calendars refuse earlier dates than their holidays are recorded for
+    first = _FIRST if earliest is None else max(_FIRST, earliest)
+    return exchange_calendars.get_calendar(exchange, start=first)
+
+
+@lru_cache(maxsize=8)
+def _sessions(exchange: str) -> SessionArray:
+    sessions: SessionArray = _calendar(exchange).sessions.to_numpy().astype("datetime64[D]")
+    return sessions
+
+
+@lru_cache(maxsize=8)
+def _closes(exchange: str) -> npt.NDArray[np.datetime64]:
+    closes: SessionArray = _calendar(exchange).closes.dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+    return closes

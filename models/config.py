@@ -1,0 +1,277 @@
+"""The whole configuration: frozen, typed, with range and help per field. It is also the form in the Prefect UI."""
+
+import hashlib
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Level = Literal["stop", "quarantine", "warn"]
+BoundedHead = Literal["volatility", "magnitude"]
+Head = Literal["direction", "volatility", "magnitude"]
+BoundedLoss = Literal["mse", "huber", "qlike", "relative_l1", "bce"]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, no unknown keys, the text under a field is its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class PerHead(Section):
+    """One positive number for each bounded head."""
+
+    volatility: float = Field(gt=0)
+    magnitude: float = Field(gt=0)
+
+
+class HeadLosses(Section):
+    """Loss of each bounded head."""
+
+    volatility: BoundedLoss = "qlike"
+    magnitude: BoundedLoss = "bce"
+
+
+class GradientShares(Section):
+    """Share of the gradient on the fusion layer that each head gets; only their ratios matter."""
+
+    direction: float = Field(0.7, gt=0)
+    volatility: float = Field(0.2, gt=0)
+    magnitude: float = Field(0.1, gt=0)
+
+
+class StorageConfig(Section):
+    """Where everything is kept. Left out of the configuration hash: moving a store changes no model."""
+
+    home: str = ".nocturne"
+    """Directory or URI under which all else lies unless named below. NOCTURNE_HOME sets it too."""
+    tables: str | None = None
+    """Delta tables (bars, quarantine, deliveries, market, predictions, ledger). Default: home/tables."""
+    deliveries: str | None = None
+    """Raw delivered files, by their SHA-256. Default: home/deliveries."""
+    nights: str | None = None
+    """Frames passed between the stages of a night; every worker must reach it. Default: home/nights."""
+    reports: str | None = None
+    """The night's report as HTML. Default: home/reports."""
+    data_docs: str | None = None
+    """Great Expectations Data Docs, a local directory. Default: home/data_docs."""
+    tracking_uri: str | None = None
+    """MLflow tracking and registry. Default: SQLite under home/mlflow."""
+    artifacts: str | None = None
+    """MLflow artifacts. Default: home/mlflow/artifacts."""
+
+
+class SourceConfig(Section):
+    """How the files of one source are read."""
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our column name → the source's, where they differ (symbol, timestamp, open, high, low, close, volume, …)."""
+    timestamp_format: str | None = None
+    """strptime format of the timestamps, for example %Y%m%d. Default: ISO 8601 or a typed column."""
+    time_zone: str = "UTC"
+    """Time zone of timestamps that carry none."""
+    volume_factor: float = Field(1.0, gt=0)
+    """Delivered volume × this = shares. 100 where the source counts round lots."""
+    known_at_column: str | None = None
+    """Column with the time (or date, taken as 23:59 exchange time) at which a row became known."""
+    known_at_pattern: str | None = None
+    """Regular expression on the file name whose first group is the date of delivery, e.g. (\\d{4}-\\d{2}-\\d{2})."""
+    bulk_sessions: PositiveInt = 20
+    """A delivery of more sessions than this without a stated time is a bulk load of history: each bar is taken
+    as known at its own close, and the assumption is recorded with the delivery."""
+
+
+class DataConfig(Section):
+    """Market, universe and the reading of series."""
+
+    exchange: str = "XNYS"
+    """Calendar name of exchange-calendars; 24/7 for markets that never close."""
+    cutoff_hours: float = Field(6.0, ge=0, le=24)
+    """24/7 markets only: a night may use what was known this many hours after the session's close."""
+    lookback_sessions: PositiveInt = 5040
+    """Sessions of history that a night reads."""
+    min_universe: PositiveInt = 20
+    """Fewer symbols than this: no relative features, and direction is absolute."""
+    jump_limit: float = Field(0.4, gt=0.05, lt=1)
+    """A close that falls by more than this fraction, or rises by more than the inverse of such a fall (0.4: × 1.67),
+    without a stated split starts a new segment."""
+    gap_sessions: PositiveInt = 20
+    """A symbol absent for more sessions than this starts a new segment."""
+    min_present: float = Field(0.9, gt=0, le=1)
+    """Share of a window's sessions that must have a bar for a row to be eligible."""
+
+
+class ContractConfig(Section):
+    """The contract of delivered bars: limits, and what a broken rule does."""
+
+    ohlc_tolerance: float = Field(1e-6, ge=0, le=0.01)
+    """Relative slack of low ≤ open, close ≤ high; absorbs rounding in the source."""
+    completeness_floor: float = Field(0.5, ge=0, le=1)
+    """The newest session must bring at least this share of the recent median number of symbols."""
+    stale_sessions: PositiveInt = 5
+    """The same four prices on more sessions in a row than this is a stale run."""
+    saturated_volume: float = Field(2_147_483_647, gt=0)
+    """A delivered volume (before the factor) at or above this is a saturated counter."""
+    levels: dict[str, Level] = Field(default_factory=dict)
+    """Rule → stop, quarantine or warn, where it shall differ from the rule's own level (docs/data.md lists them)."""
+
+
+class TargetsConfig(Section):
+    """What the heads learn to predict, and the scales of the bounded ones."""
+
+    horizon_sessions: int = Field(5, ge=2, le=60)
+    """Sessions ahead that each target looks."""
+    entry: Literal["close", "next_open", "next_close"] = "close"
+    """Price from which the forward return runs."""
+    direction: Literal["relative", "absolute"] = "relative"
+    """Against the median return of the session's symbols, or against zero."""
+    scale_rule: Literal["percentile", "headroom", "fixed"] = "percentile"
+    """percentile: max(3 × p99, 1.5 × p99.9); headroom: factor × maximum; both rounded up to two digits.
+    fixed: as given."""
+    headroom: PerHead = PerHead(volatility=1.4, magnitude=1.2)
+    """Factor on the maximum, for scale_rule = headroom."""
+    fixed_scales: PerHead = PerHead(volatility=0.15, magnitude=0.6)
+    """Scales for scale_rule = fixed."""
+    max_p99: PerHead = PerHead(volatility=0.25, magnitude=0.8)
+    """Absolute limit on the 99th percentile of each target; above it the night stops before training."""
+    drift_ratio: float = Field(2.0, gt=1)
+    """The mean target must lie within this factor of the median of the last nights; otherwise the night stops."""
+    max_zero_share: float = Field(0.01, ge=0, le=1)
+    """Largest share of exact zeros among the volatility targets."""
+    max_clipped_share: float = Field(1e-3, ge=0, le=1)
+    """Largest share of training targets above the scale."""
+
+
+class NetworkConfig(Section):
+    """Features, filter bank, fusion and heads."""
+
+    window: int = Field(128, ge=4, le=1024)
+    """Sessions of history that one prediction looks at."""
+    spans: tuple[PositiveInt, ...] = (1, 2, 5, 10, 21, 64)
+    """Spans of the exponential filters, in sessions, ascending."""
+    allow_long_spans: bool = False
+    """Relax the rule that no span exceeds half the window (a longer filter is cut off by it)."""
+    hidden: tuple[PositiveInt, ...] = (128,)
+    """Units of the dense layers before fusion."""
+    fusion: PositiveInt = 128
+    """Units of the fusion layer, where the branches meet."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the heads, in training only."""
+    heads: tuple[Head, ...] = ("direction", "volatility", "magnitude")
+    """Heads to build; direction alone is allowed."""
+    bias: Literal["target_mean", "zero"] = "target_mean"
+    """Starting bias of the bounded heads. zero starts every prediction at half the scale."""
+
+    @model_validator(mode="after")
+    def _spans_fit(self) -> Self:
+        if list(self.spans) != sorted(set(self.spans)):
+            raise ValueError(f"network.spans = {self.spans}: must ascend without repeats")
+        longest = self.window if self.allow_long_spans else self.window // 2
+        if self.spans[-1] > longest:
+            raise ValueError(
+                f"network.spans: the longest span {self.spans[-1]} exceeds {longest}, half of network.window = "
+                f"{self.window}; widen the window or set network.allow_long_spans"
+            )
+        if "direction" not in self.heads:
+            raise ValueError(f"network.heads = {self.heads}: direction is always needed, the gate decides on it")
+        return self
+
+
+class TrainingConfig(Section):
+    """How the network is fitted."""
+
+    seed: int = Field(1, ge=0, le=2**31 - 1)
+    """Seed of weights and shuffling."""
+    members: int = Field(3, ge=1, le=32)
+    """Networks trained together and averaged."""
+    batch_size: PositiveInt = 1024
+    """Rows per step."""
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    """Adam's step size."""
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    """Decoupled weight decay (AdamW); never on biases or the heads."""
+    max_epochs: PositiveInt = 12
+    """Upper limit of passes over the training rows."""
+    patience: PositiveInt = 2
+    """Epochs without a better validation loss before the fit stops."""
+    validation_sessions: PositiveInt = 60
+    """Last sessions of the training part that choose the number of epochs."""
+    losses: HeadLosses = HeadLosses()
+    """Loss of each bounded head."""
+    gradient_shares: GradientShares | None = GradientShares()
+    """Share of the gradient on the fusion layer that each head gets, set once after the bias. None: weights of one."""
+    max_seconds: float = Field(3600.0, gt=0)
+    """The fit ends after the epoch in which this much time has passed."""
+    threads: PositiveInt = 2
+    """CPU threads of TensorFlow; results are reproducible for one number of threads."""
+    deterministic: bool = True
+    """Bit-identical weights from the same snapshot, configuration and code, at some cost in speed."""
+
+
+class GateConfig(Section):
+    """What a candidate must reach before it may serve."""
+
+    evidence_sessions: PositiveInt = 250
+    """Sessions of out-of-sample predictions that the gate judges on."""
+    min_evidence_sessions: PositiveInt = 40
+    """With fewer the night is kept: too little history."""
+    fresh_sessions: PositiveInt = 21
+    """Latest sessions on which a broken candidate is caught."""
+    direction_floor: float = Field(0.5, ge=0.5, le=1)
+    """The lower end of the interval of the direction AUC must exceed this."""
+    suspicious_auc: float = Field(0.56, gt=0.5, le=1)
+    """An AUC above this on at least 125 sessions is too good to be true."""
+    suspicious_auc_low: float = Field(0.54, gt=0.5, le=1)
+    """On fewer sessions, a lower end of the interval above this is too good to be true."""
+    margin_auc: float = Field(0.006, gt=0, le=0.1)
+    """Non-inferiority margin against the champion, in AUC."""
+    margin_qlike: float = Field(0.02, gt=0, le=0.5)
+    """Non-inferiority margin against the champion, relative QLIKE of volatility."""
+    guard_factor: float = Field(3.0, ge=1)
+    """The margins are this many times wider on the fresh sessions alone."""
+    bootstrap_replicates: int = Field(1000, ge=100, le=100_000)
+    """Replicates of the block bootstrap over sessions."""
+    confidence: float = Field(0.90, gt=0.5, lt=1)
+    """Two-sided confidence of every interval; a check reads one end of it."""
+    min_different_recipe_sessions: PositiveInt = 60
+    """Sessions after both trained_until that a comparison of different recipes needs."""
+    first_champion: Literal["skilled", "healthy"] = "skilled"
+    """What a candidate must show when nothing serves yet. healthy promotes without proven direction skill, and
+    says so."""
+    policy: Literal["non_inferior", "always_if_healthy", "manual"] = "non_inferior"
+    """When a candidate replaces the champion."""
+
+
+class RetrainConfig(Section):
+    """One night: data, contract, targets, network, training and gate."""
+
+    data: DataConfig = DataConfig()
+    source: SourceConfig = SourceConfig()
+    contract: ContractConfig = ContractConfig()
+    targets: TargetsConfig = TargetsConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    gate: GateConfig = GateConfig()
+    storage: StorageConfig = StorageConfig()
+
+
+def config_hash(config: RetrainConfig) -> str:
+    """Hash of all that can change a night's answer: where things are stored is left out."""
+    return _digest(config.model_dump(mode="json", exclude={"storage"}))
+
+
+def recipe_hash(config: RetrainConfig, models_code: str) -> str:
+    """Hash of how a model is made; equal hashes mean refreshes of one another. The seed and the gate are no part of it.
+
+    Args:
+        config: The night's configuration.
+        models_code: Hash over the source of `models/`.
+    """
+    training = config.training.model_dump(mode="json", exclude={"seed", "max_seconds", "threads", "deterministic"})
+    parts = config.model_dump(mode="json", include={"data", "targets", "network"})
+    return _digest({**parts, "training": training, "models_code": models_code})
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

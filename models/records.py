@@ -1,0 +1,246 @@
+"""The small frozen records that cross between stages, processes and tables. Never a frame."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from models.config import Level
+
+CheckGroup = Literal["health", "skill", "champion"]
+VerdictWord = Literal["promote", "keep"]
+
+
+def _none_if_not_finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Measured = Annotated[float | None, BeforeValidator(_none_if_not_finite)]
+"""A measured number; NaN and infinities become None, which passes no check and is null in JSON."""
+
+
+class Record(BaseModel):
+    """Base: frozen, nothing unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Account(Record):
+    """Where every delivered row went: accepted + revised + duplicate + quarantined = delivered, always."""
+
+    delivered: int = 0
+    accepted: int = 0
+    quarantined: int = 0
+    duplicate: int = 0
+    revised: int = 0
+    by_rule: dict[str, int] = Field(default_factory=dict)
+    """Quarantined rows by the first rule that each broke."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        total = self.accepted + self.revised + self.duplicate + self.quarantined
+        if total != self.delivered:
+            raise ValueError(f"rows lost: {self.delivered} delivered but {total} accounted for in {self!r}")
+        if sum(self.by_rule.values()) != self.quarantined:
+            raise ValueError(f"{self.quarantined} quarantined but the rules add up to {sum(self.by_rule.values())}")
+        return self
+
+    def __add__(self, other: "Account") -> "Account":
+        rules = {*self.by_rule, *other.by_rule}
+        return Account(
+            delivered=self.delivered + other.delivered,
+            accepted=self.accepted + other.accepted,
+            quarantined=self.quarantined + other.quarantined,
+            duplicate=self.duplicate + other.duplicate,
+            revised=self.revised + other.revised,
+            by_rule={rule: self.by_rule.get(rule, 0) + other.by_rule.get(rule, 0) for rule in sorted(rules)},
+        )
+
+
+class Finding(Record):
+    """What one rule of a contract found."""
+
+    rule: str
+    level: Level
+    count: int
+    """Rows (or sessions, for rules about a whole session) that broke it; 0 when it held."""
+    why: str
+    """One sentence: what was expected and what was found."""
+    examples: tuple[str, ...] = ()
+    """At most five, readable: `DHR 2010-06-14`."""
+
+    @property
+    def held(self) -> bool:
+        return self.count == 0
+
+
+class DeliveryRecord(Record):
+    """One delivery as the store remembers it."""
+
+    delivery: str
+    """SHA-256 of the delivered file."""
+    name: str
+    """File name as delivered."""
+    status: Literal["accepted", "stopped"]
+    repeated: bool = False
+    """This very file was ingested before; nothing was written."""
+    known_at_rule: Literal["stated", "column", "file name", "arrival", "bar close (bulk load)"]
+    received_at: datetime
+    first: date | None
+    last: date | None
+    account: Account
+    findings: tuple[Finding, ...] = ()
+
+
+class Snapshot(Record):
+    """The rows that one night reads, named by their content and never by a table version."""
+
+    session: date
+    as_of: datetime
+    hash: str
+    """Content hash of the rows read."""
+    rows: int
+    first: date
+    last: date
+    symbols: int
+
+
+class Scale(Record):
+    """Scale of one bounded head and the percentiles it came from."""
+
+    head: Literal["volatility", "magnitude"]
+    scale: float
+    mean: float
+    """Mean of the training targets: the head's starting prediction."""
+    median: float
+    percentiles: dict[str, float]
+    """p1, p5, p25, p50, p75, p95, p99, p99.9 and max of the training targets."""
+    clipped_share: float
+    """Share of training targets above the scale."""
+    rows: int
+
+
+class CandidateRecord(Record):
+    """The trained model of tonight: all that the other stages may know of it."""
+
+    version: str
+    """Name of the model, unique: `<session>-<first eight of the night id>`."""
+    uri: str
+    """Directory of the exported SavedModel, golden batch and metadata."""
+    hashes: dict[str, str]
+    """File below the directory → SHA-256."""
+    scales: dict[str, float]
+    trained_until: date
+    """Last label end of anything that was fitted on, early stopping included."""
+    recipe: str
+    epochs: int
+    seconds: float
+    head_weights: dict[str, float]
+    """Loss weight of each head, set once so that it gets its share of the gradient."""
+
+
+class Check(Record):
+    """One question of the gate and its answer. A missing value never passes."""
+
+    name: str
+    group: CheckGroup
+    value: Measured
+    bound: float | tuple[float, float] | None
+    """The limit, or (low, high) for a range; None where the check is not a comparison of numbers."""
+    passed: bool
+    why: str
+    """One sentence with the numbers in it."""
+
+    @model_validator(mode="after")
+    def _nothing_missing_passes(self) -> Self:
+        if self.passed and self.value is None and self.bound is not None:
+            raise ValueError(f"check {self.name!r} passes without a value")
+        return self
+
+
+def at_least(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
+    """Passes when value ≥ bound; NaN never does."""
+    return Check(name=name, group=group, value=value, bound=bound, passed=bool(value >= bound), why=why)
+
+
+def above(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
+    """Passes when value > bound; NaN never does."""
+    return Check(name=name, group=group, value=value, bound=bound, passed=bool(value > bound), why=why)
+
+
+def at_most(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
+    """Passes when value ≤ bound; NaN never does."""
+    return Check(name=name, group=group, value=value, bound=bound, passed=bool(value <= bound), why=why)
+
+
+def within(name: str, group: CheckGroup, value: float, bound: tuple[float, float], why: str) -> Check:
+    """Passes when low ≤ value ≤ high; NaN never does."""
+    low, high = bound
+    return Check(name=name, group=group, value=value, bound=bound, passed=bool(low <= value <= high), why=why)
+
+
+class Verdict(Record):
+    """What the gate decided and on what grounds."""
+
+    verdict: VerdictWord
+    reason: str
+    checks: tuple[Check, ...] = ()
+    metrics: dict[str, Measured] = Field(default_factory=dict)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+
+class LedgerEntry(Record):
+    """One decision: a night's verdict or a rollback. Rows of the ledger are only ever appended."""
+
+    night_id: str
+    session: date
+    as_of: datetime
+    decided_at: datetime
+    verdict: Literal["promote", "keep", "rollback"]
+    reason: str
+    version: str | None
+    champion_before: str | None
+    champion_after: str | None
+    actor: str
+    hashes: dict[str, str] = Field(default_factory=dict)
+    """snapshot, config, code, recipe and model files: what the decision rests on."""
+    facts: dict[str, Measured] = Field(default_factory=dict)
+    """Numbers that later nights read: target means and percentiles, scales."""
+
+
+class NightResult(Record):
+    """What a night ends with; `nocturne retrain --json` prints exactly this."""
+
+    session: date
+    as_of: datetime
+    night_id: str
+    repeated: bool = False
+    verdict: VerdictWord
+    reason: str
+    version: str | None
+    champion: str | None
+    """Version that serves after this night."""
+    trained_until: date | None
+    checks: tuple[Check, ...] = ()
+    bounds: dict[str, float] = Field(default_factory=dict)
+    percentiles: dict[str, dict[str, float]] = Field(default_factory=dict)
+    metrics: dict[str, Measured] = Field(default_factory=dict)
+    delivery: Account = Account()
+    snapshot: Snapshot | None
+    timings: dict[str, float] = Field(default_factory=dict)
+    report: str | None = None
+
+
+def names(checks: Iterable[Check]) -> str:
+    """The checks' names in one readable list."""
+    return ", ".join(check.name for check in checks)
+
+
+def percentiles_by_head(scales: Mapping[str, Scale]) -> dict[str, dict[str, float]]:
+    """The percentiles of each bounded head, as the night's result shows them."""
+    return {head: scale.percentiles for head, scale in scales.items()}
