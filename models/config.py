@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,6 +11,16 @@ Level = Literal["stop", "quarantine", "warn"]
 BoundedHead = Literal["volatility", "magnitude"]
 Head = Literal["direction", "volatility", "magnitude"]
 BoundedLoss = Literal["mse", "huber", "qlike", "relative_l1", "bce"]
+Functional = Literal["mean", "median", "root mean square"]
+FUNCTIONALS: Final[Mapping[BoundedLoss, Functional]] = {
+    "mse": "mean",
+    "huber": "mean",
+    "bce": "mean",
+    "qlike": "root mean square",
+    "relative_l1": "median",
+}
+"""What each loss teaches its head to predict."""
+
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
@@ -133,6 +144,10 @@ class TargetsConfig(Section):
     """Factor on the maximum, for scale_rule = headroom."""
     fixed_scales: PerHead = PerHead(volatility=0.15, magnitude=0.6)
     """Scales for scale_rule = fixed."""
+    scale_band: float = Field(0.15, ge=0, le=1)
+    """scale_rule = percentile: last night's scale stays while tonight's proposal lies within this share of it."""
+    scale_nights: PositiveInt = 3
+    """Nights in a row, tonight included, that a proposal must lie outside the band before the scale moves."""
     max_p99: PerHead = PerHead(volatility=0.25, magnitude=0.8)
     """Absolute limit on the 99th percentile of each target; above it the night stops before training."""
     drift_ratio: float = Field(2.0, gt=1)

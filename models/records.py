@@ -112,6 +112,8 @@ class Scale(Record):
 
     head: Literal["volatility", "magnitude"]
     scale: float
+    proposed: float
+    """What tonight's percentiles alone would say; the scale moves only when this has left its band."""
     mean: float
     """Mean of the training targets: the head's starting prediction."""
     median: float

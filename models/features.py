@@ -1,0 +1,159 @@
+"""Scale-free bar features and their causal exponential summaries.
+
+Written once for two places: NumPy computes them along whole series (once per series and night), Keras computes them
+inside the exported network for one window. Both run this same code, so training and serving cannot differ.
+"""
+
+from itertools import pairwise
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import lfilter
+
+from models.panel import Float32Array, FloatArray, Panel
+
+RETURNS: Final = ("return", "relative_return", "overnight_return", "market_return")
+"""Signed log returns; a summary is divided by the volatility at the longest span."""
+LEVELS: Final = ("close_location", "volume_change")
+"""Signed and already without a unit."""
+VARIANCES: Final = ("squared_return", "range_variance", "garman_klass", "squared_overnight", "squared_market")
+"""Daily variances; a summary is half its logarithm, a log volatility."""
+FEATURES: Final = (*RETURNS, *LEVELS, *VARIANCES)
+
+_PARKINSON: Final = 1 / (4 * np.log(2))
+_VARIANCE_FLOOR: Final = 1e-8
+"""A daily volatility of one basis point; keeps the logarithm finite for a price that never moves."""
+_TINY: Final = 1e-30
+
+
+def bar_features(ops: ModuleType, previous: Any, current: Any) -> Any:
+    """Features of each bar, zero where a bar is absent; returns are zero at the first bar after a gap.
+
+    Args:
+        ops: `numpy` or `keras.ops`.
+        previous: (…, 7) float64 input columns of the bar before.
+        current: (…, 7) float64 input columns of the bar itself.
+
+    Returns:
+        (…, n_features) float64, without any price level: multiplying all prices by a constant changes nothing.
+    """
+    opened, high, low, close = (ops.maximum(current[..., i], _TINY) for i in range(4))
+    volume, market, present = current[..., 4], current[..., 5], current[..., 6]
+    previous_close, previous_volume = ops.maximum(previous[..., 3], _TINY), previous[..., 4]
+    known, both = present > 0, (present > 0) & (previous[..., 6] > 0)
+    zero = ops.zeros_like(close)
+
+    total = ops.where(both, ops.log(close / previous_close), zero)
+    overnight = ops.where(both, ops.log(opened / previous_close), zero)
+    market = ops.where(both, market, zero)
+    traded = both & (volume > 0) & (previous_volume > 0)
+    volume_change = ops.where(traded, ops.log(ops.maximum(volume, _TINY) / ops.maximum(previous_volume, _TINY)), zero)
+    spread = ops.log(high / low)
+    body = ops.log(close / opened)
+    location = ops.where(spread > 0, (ops.log(close / low) + ops.log(close / high)) / ops.maximum(spread, _TINY), zero)
+    garman_klass = ops.maximum(0.5 * spread**2 - (2 * np.log(2) - 1) * body**2, 0.0)
+    features = {
+        "return": total,
+        "relative_return": total - market,
+        "overnight_return": overnight,
+        "market_return": market,
+        "close_location": location,
+        "volume_change": volume_change,
+        "squared_return": total**2,
+        "range_variance": _PARKINSON * spread**2,
+        "garman_klass": garman_klass,
+        "squared_overnight": overnight**2,
+        "squared_market": market**2,
+    }
+    return ops.stack([ops.where(known, features[name], zero) for name in FEATURES], axis=-1)
+
+
+def scale_free(ops: ModuleType, averages: Any) -> Any:
+    """Unit-free summaries from the filtered features.
+
+    Args:
+        ops: `numpy` or `keras.ops`.
+        averages: (n, n_features, n_spans) float64 exponential averages, spans ascending.
+
+    Returns:
+        (n, n_features × n_spans) float64, feature-major.
+    """
+    split = len(RETURNS)
+    volatility = ops.sqrt(averages[..., FEATURES.index("squared_return"), -1] + _VARIANCE_FLOOR)
+    returns = averages[..., :split, :] / volatility[..., None, None]
+    levels = averages[..., split : split + len(LEVELS), :]
+    variances = 0.5 * ops.log(ops.maximum(averages[..., split + len(LEVELS) :, :], 0.0) + _VARIANCE_FLOOR)
+    parts = ops.concatenate([returns, levels, variances], axis=-2)
+    return ops.reshape(parts, (-1, parts.shape[-2] * parts.shape[-1]))
+
+
+def decays(spans: tuple[int, ...]) -> FloatArray:
+    """(n_spans,) factor per session: 1 − 2 / (span + 1), as in pandas' `ewm(span=…)`."""
+    return 1.0 - 2.0 / (np.asarray(spans, np.float64) + 1.0)
+
+
+def filter_weights(window: int, spans: tuple[int, ...]) -> FloatArray:
+    """(window, n_spans) weight of each session of a window, oldest first; the newest has weight 1."""
+    weights: FloatArray = decays(spans)[None, :] ** np.arange(window - 1, -1, -1)[:, None]
+    return weights
+
+
+def summaries(panel: Panel, window: int, spans: tuple[int, ...], block: int = 200_000) -> Float32Array:
+    """Summaries of every row, each over its own last `window` sessions, computed once along the series.
+
+    The finite window of an exponential filter is the difference of two infinite ones, so the cost does not grow
+    with the window. Rows are taken in blocks of whole series; only the result stays.
+
+    Returns:
+        (M, n_features × n_spans) float32.
+    """
+    out = np.empty((len(panel.session), len(FEATURES) * len(spans)), np.float32)
+    for start, stop in _blocks(panel.offsets, block):
+        out[start:stop] = scale_free(np, _averages(panel, start, stop, window, spans))
+    return out
+
+
+def summary_names(spans: tuple[int, ...]) -> tuple[str, ...]:
+    """Name of each summary, in order: `relative_return_5`."""
+    return tuple(f"{feature}_{span}" for feature in FEATURES for span in spans)
+
+
+def _blocks(offsets: npt.NDArray[np.int64], block: int) -> list[tuple[int, int]]:
+    cuts = [0]
+    for boundary in offsets[1:]:
+        if boundary - cuts[-1] >= block:
+            cuts.append(int(boundary))
+    if cuts[-1] != offsets[-1]:
+        cuts.append(int(offsets[-1]))
+    return list(pairwise(cuts))
+
+
+def _averages(panel: Panel, start: int, stop: int, window: int, spans: tuple[int, ...]) -> FloatArray:
+    """(stop − start, n_features, n_spans) float64 averages over the present bars of each window."""
+    inputs = np.empty((stop - start, 7))
+    inputs[:, :5] = panel.bars[start:stop]
+    inputs[:, 6] = panel.present[start:stop]
+    inputs[:, 5] = panel.market_return[panel.session[start:stop]] * inputs[:, 6]
+    previous = np.roll(inputs, 1, axis=0)
+    previous[panel.first_of_series[start:stop]] = 0.0
+    signal = np.column_stack([bar_features(np, previous, inputs), inputs[:, 6]])
+    averages = np.empty((stop - start, len(FEATURES), len(spans)))
+    bounds = panel.offsets[(panel.offsets >= start) & (panel.offsets <= stop)] - start
+    for column, decay in enumerate(decays(spans)):
+        for first, last in pairwise(bounds):
+            summed = _windowed(signal[first:last], decay, window)
+            averages[first:last, :, column] = summed[:, :-1] / np.maximum(summed[:, -1:], _TINY)
+    return averages
+
+
+def _windowed(signal: FloatArray, decay: float, window: int) -> FloatArray:
+    """(n, k) sum over each row's last `window` rows of decay^age × signal."""
+    if decay == 0.0:
+        return signal
+    summed: FloatArray = lfilter([1.0], [1.0, -decay], signal, axis=0)
+    if len(signal) > window:
+        recent = summed[window:] - decay**window * summed[:-window]
+        summed = np.concatenate([summed[:window], recent])
+    return summed

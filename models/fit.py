@@ -1,0 +1,222 @@
+"""Fitting: rows gathered by index inside one compiled loop, epochs chosen by the validation sessions."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.config import RetrainConfig, TrainingConfig
+from models.errors import TrainingFailed
+from models.losses import bounded_loss, direction_loss
+from models.network import build_trunk
+from models.panel import Float32Array, IntArray
+from models.records import Scale
+from models.targets import Targets
+
+log = logging.getLogger(__name__)
+
+_PROBE_ROWS: Final = 4096
+"""Rows on which the heads' gradients are measured once."""
+
+Progress = Callable[[int, int, float, float], None]
+"""Called after each epoch with epoch, max_epochs, validation loss and seconds left at most."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a fit reads. Row indices point into the summaries and the targets."""
+
+    summaries: Float32Array
+    """(M, n) of every row, present or not."""
+    targets: Targets
+    train: IntArray
+    validation: IntArray
+    scales: Mapping[str, Scale]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The trunk with its best weights, and how it came to them."""
+
+    trunk: keras.Model
+    epochs: int
+    """Epoch whose weights were kept."""
+    curves: tuple[dict[str, float], ...]
+    """One row an epoch: epoch, loss, val_loss, and val_<head> for each."""
+    head_weights: Mapping[str, float]
+    seconds: float
+
+
+def fit(material: Material, config: RetrainConfig, progress: Progress | None = None) -> Fitted:
+    """Train all members from scratch and keep the weights of the best validation epoch.
+
+    Raises:
+        TrainingFailed: no training or validation rows, or a loss that is not finite.
+    """
+    training = config.training
+    if not (len(material.train) and len(material.validation)):
+        raise TrainingFailed(
+            f"Cannot fit: {len(material.train)} training and {len(material.validation)} validation rows. "
+            f"Bring more history, or lower training.validation_sessions or network.window."
+        )
+    settle(training)
+    started = time.monotonic()
+    loop = _Loop(material, config)
+    shuffle = np.random.default_rng(training.seed)
+    curves: list[dict[str, float]] = []
+    best = _Best(np.inf, 0, [])
+    for epoch in range(1, training.max_epochs + 1):
+        batches = _batches(shuffle.permutation(material.train), training.batch_size)
+        loss = _finite_mean(loop.epoch(batches).numpy(), epoch)
+        curves.append({"epoch": float(epoch), "loss": loss, **loop.validation_losses()})
+        if curves[-1]["val_loss"] < best.loss:
+            best = _Best(curves[-1]["val_loss"], epoch, loop.trunk.get_weights())
+        elapsed = time.monotonic() - started
+        if progress:
+            progress(epoch, training.max_epochs, curves[-1]["val_loss"], _seconds_left(epoch, elapsed, training))
+        if epoch - best.epoch >= training.patience or elapsed > training.max_seconds:
+            break
+    if not best.epoch:
+        raise TrainingFailed(
+            f"The validation loss was not finite in any of {len(curves)} epochs. Look for extreme values among the "
+            f"targets (the report's percentiles) or lower training.learning_rate = {training.learning_rate}."
+        )
+    loop.trunk.set_weights(best.weights)
+    return Fitted(loop.trunk, best.epoch, tuple(curves), loop.head_weights, time.monotonic() - started)
+
+
+def settle(training: TrainingConfig) -> None:
+    """Seeds, threads and determinism, set in this one place before the first operation runs."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(training.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # TensorFlow fixes its threads at the first operation of a process
+        threads = tf.config.threading.get_intra_op_parallelism_threads()
+        if threads != training.threads:
+            log.warning("TensorFlow already runs with %s threads, not training.threads = %s", threads, training.threads)
+    keras.utils.set_random_seed(training.seed)
+    if training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+@dataclass(frozen=True)
+class _Best:
+    loss: float
+    epoch: int
+    weights: list[np.ndarray]
+
+
+class _Loop:
+    """The night's rows as tensors, the trunk, and the compiled steps over them."""
+
+    def __init__(self, material: Material, config: RetrainConfig) -> None:
+        self.material = material
+        self.config = config
+        self.trunk = _new_trunk(material, config)
+        self.bounded = [head for head in self.trunk.output if head != "direction"]
+        self.summaries = tf.constant(material.summaries)
+        self.targets = {"direction": tf.constant(material.targets.direction, tf.float32)}
+        for head in self.bounded:
+            clipped = np.minimum(getattr(material.targets, head), material.scales[head].scale)
+            self.targets[head] = tf.constant(clipped, tf.float32)
+        self.head_weights = self._head_weights()
+        self.optimizer = _optimizer(self.trunk, config.training)
+
+    @tf.function
+    def epoch(self, batches: Any) -> Any:
+        """One pass over (steps, batch) row indices → (steps,) weighted loss of each step, mean over the members."""
+        steps = tf.shape(batches)[0]
+        losses = tf.TensorArray(tf.float32, steps)
+        variables = self.trunk.trainable_variables
+        for step in tf.range(steps):
+            summaries, targets = self._at(batches[step])
+            with tf.GradientTape() as tape:
+                loss = self._weighted(self._losses(self.trunk(summaries, training=True), targets))
+            self.optimizer.apply(tape.gradient(loss, variables), variables)
+            losses = losses.write(step, loss / self.config.training.members)
+        return losses.stack()
+
+    def validation_losses(self) -> dict[str, float]:
+        """Loss of the members' average, which is what serves: val_loss and val_<head>."""
+        losses = {head: float(loss) for head, loss in self._averaged_losses(self.material.validation).items()}
+        total = sum(self.head_weights[head] * loss for head, loss in losses.items())
+        return {"val_loss": total, **{f"val_{head}": loss for head, loss in losses.items()}}
+
+    @tf.function
+    def _averaged_losses(self, rows: Any) -> dict[str, Any]:
+        summaries, targets = self._at(rows)
+        outputs = self.trunk(summaries)
+        averages = {head: tf.reduce_mean(output, axis=0, keepdims=True) for head, output in outputs.items()}
+        return {head: loss[0] for head, loss in self._losses(averages, targets).items()}
+
+    def _at(self, rows: Any) -> tuple[Any, dict[str, Any]]:
+        return tf.gather(self.summaries, rows), {head: tf.gather(y, rows) for head, y in self.targets.items()}
+
+    def _losses(self, outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Any]:
+        """Mean loss of each head over the rows, (members,)."""
+        losses = {"direction": direction_loss(targets["direction"], outputs["direction"])}
+        for head in self.bounded:
+            bounded = bounded_loss(head, self.config.training.losses)
+            losses[head] = bounded(targets[head], outputs[head], self.material.scales[head])
+        return {head: tf.reduce_mean(loss, axis=-1) for head, loss in losses.items()}
+
+    def _weighted(self, losses: Mapping[str, Any]) -> Any:
+        return tf.add_n([self.head_weights[head] * tf.reduce_sum(loss) for head, loss in losses.items()])
+
+    def _head_weights(self) -> dict[str, float]:
+        """Weights that give each head its share of the gradient on the fusion layer: measured once, then fixed."""
+        shares = self.config.training.gradient_shares
+        if shares is None:
+            return dict.fromkeys(self.trunk.output, 1.0)
+        fusion_layer = self.trunk.get_layer("fusion").output
+        stride = max(1, len(self.material.train) // _PROBE_ROWS)
+        summaries, targets = self._at(self.material.train[::stride])
+        fusion = keras.Model(self.trunk.input, fusion_layer)(summaries)
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(fusion)
+            losses = self._losses(keras.Model(fusion_layer, self.trunk.output)(fusion), targets)
+        norms = {head: float(tf.norm(tape.gradient(loss, fusion))) for head, loss in losses.items()}
+        unit = norms["direction"] / shares.direction
+        weights = {head: getattr(shares, head) * unit / norm for head, norm in norms.items()}
+        log.info("gradient norms on fusion %s, so head weights %s", norms, weights)
+        return weights
+
+
+def _new_trunk(material: Material, config: RetrainConfig) -> keras.Model:
+    rows = material.summaries[material.train]
+    mean, sd = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    return build_trunk(mean, np.where(sd > 1e-9, sd, 1.0), material.scales, config.network, config.training.members)
+
+
+def _optimizer(trunk: keras.Model, training: TrainingConfig) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.AdamW(training.learning_rate, weight_decay=training.weight_decay)
+    heads = [layer for layer in trunk.layers if layer.name in ("direction_logits", "volatility", "magnitude")]
+    biases = [variable for variable in trunk.trainable_variables if variable.name == "bias"]
+    optimizer.exclude_from_weight_decay(var_list=[*biases, *(layer.kernel for layer in heads)])
+    optimizer.build(trunk.trainable_variables)
+    return optimizer
+
+
+def _batches(rows: IntArray, size: int) -> Any:
+    """(steps, batch) of shuffled rows; the few that do not fill a batch wait for the next epoch's shuffle."""
+    size = min(size, len(rows))
+    return tf.constant(rows[: len(rows) // size * size].reshape(-1, size), tf.int32)
+
+
+def _finite_mean(losses: Float32Array, epoch: int) -> float:
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if len(bad):
+        raise TrainingFailed(
+            f"The loss became {losses[bad[0]]} in epoch {epoch}, batch {bad[0]} of {len(losses)}. Lower "
+            f"training.learning_rate, or look for extreme values among the targets (the report's percentiles)."
+        )
+    return float(losses.mean())
+
+
+def _seconds_left(epoch: int, elapsed: float, training: TrainingConfig) -> float:
+    return min((training.max_epochs - epoch) * elapsed / epoch, max(training.max_seconds - elapsed, 0.0))

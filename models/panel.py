@@ -1,0 +1,190 @@
+"""Bars as ragged series: one series per symbol and segment, dense over the sessions between its first and last bar.
+
+A session axis holds the exchange sessions on which at least one symbol has a bar; a session absent for every
+symbol does not count as one. Nothing of size rows × window is ever kept: windows are cut by index, a block at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.config import DataConfig
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+PRICES: Final = ("open", "high", "low", "close")
+BAR_COLUMNS: Final = (*PRICES, "volume")
+INPUT_COLUMNS: Final = (*BAR_COLUMNS, "market_return", "present")
+"""Columns of the network's input, in order."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All series of a night. M rows in all, S sessions; rows of a series lie together, oldest first."""
+
+    sessions: npt.NDArray[np.datetime64]
+    """(S,) datetime64[D], ascending."""
+    symbols: npt.NDArray[np.str_]
+    """(n_series,) symbol of each series."""
+    segments: IntArray
+    """(n_series,) 0 for a symbol's first segment, 1 for the next…"""
+    offsets: IntArray
+    """(n_series + 1,) first row of each series, and M."""
+    session: npt.NDArray[np.int32]
+    """(M,) position of each row on the session axis."""
+    series: npt.NDArray[np.int32]
+    """(M,) series of each row."""
+    bars: Float32Array
+    """(M, 5) open, high, low, close, volume, split-adjusted as known; zeros where the bar is absent."""
+    present: BoolArray
+    """(M,) whether the bar is there."""
+    market_return: Float32Array
+    """(S,) median log return of the universe; zeros when it is smaller than data.min_universe."""
+    relative: bool
+    """Whether the universe is large enough for relative features and targets."""
+
+    @property
+    def n_symbols(self) -> int:
+        return len(np.unique(self.symbols))
+
+    @property
+    def market(self) -> "pd.Series[float]":
+        """The market's return by session, as the store keeps it."""
+        return pd.Series(self.market_return.astype(np.float64), index=pd.DatetimeIndex(self.sessions).as_unit("s"))
+
+    @property
+    def first_of_series(self) -> BoolArray:
+        """(M,) whether the row opens its series."""
+        first = np.zeros(len(self.session), bool)
+        first[self.offsets[:-1]] = True
+        return first
+
+    def inputs(self) -> Float32Array:
+        """(M, 7) the network's input columns, one row a bar."""
+        market = self.market_return[self.session] * self.present
+        return np.column_stack([self.bars, market, self.present]).astype(np.float32)
+
+    def symbol_of(self, rows: IntArray) -> npt.NDArray[np.str_]:
+        """Symbol of each row."""
+        return self.symbols[self.series[rows]]
+
+    def session_of(self, rows: IntArray) -> npt.NDArray[np.datetime64]:
+        """Session of each row, datetime64[D]."""
+        return self.sessions[self.session[rows]]
+
+
+def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] | None" = None) -> Panel:
+    """Series, segments and the market's return from the bars of a night.
+
+    Args:
+        bars: Canonical bars, sorted by symbol and session, at most one row each; `split_ratio` is applied if present.
+        data: Limits that start a new segment, and the smallest universe.
+        market: Stored median log returns, indexed by session. They give the session axis too, so that a few symbols
+            alone lie on the same sessions as the whole universe. Both are computed from the bars when None.
+    """
+    days = bars["session"].to_numpy("datetime64[D]")
+    sessions = np.unique(days) if market is None else market.index.to_numpy("datetime64[D]")
+    session = np.searchsorted(sessions, days)
+    codes, names = pd.factorize(bars["symbol"])
+    values = _split_adjusted(bars, codes)
+    starts = _segment_starts(codes, session, np.log(values[:, 3]), data)
+    first = np.flatnonzero(starts)
+    last = np.append(first[1:], len(bars)) - 1
+    offsets = np.concatenate([[0], np.cumsum(session[last] - session[first] + 1)]).astype(np.int64)
+    series_of_bar = np.cumsum(starts) - 1
+    row = offsets[series_of_bar] + session - session[first][series_of_bar]
+
+    n_rows = int(offsets[-1])
+    dense = np.zeros((n_rows, len(BAR_COLUMNS)), np.float32)
+    dense[row] = values
+    present = np.zeros(n_rows, bool)
+    present[row] = True
+    series = np.repeat(np.arange(len(first), dtype=np.int32), np.diff(offsets))
+    axis = (np.arange(n_rows) - offsets[series] + session[first][series]).astype(np.int32)
+    symbol_starts = np.flatnonzero(np.diff(codes[first], prepend=-1))
+    segment = np.arange(len(first)) - np.repeat(symbol_starts, np.diff(np.append(symbol_starts, len(first))))
+
+    panel = Panel(
+        sessions=sessions,
+        symbols=np.asarray(names, dtype=np.str_)[codes[first]],
+        segments=segment,
+        offsets=offsets,
+        session=axis,
+        series=series,
+        bars=dense,
+        present=present,
+        market_return=np.zeros(len(sessions), np.float32),
+        relative=len(names) >= data.min_universe if market is None else bool(market.any()),
+    )
+    if not panel.relative:
+        return panel
+    stored = _median_returns(panel, data.min_universe) if market is None else market.to_numpy(np.float32)
+    return replace(panel, market_return=stored)
+
+
+def log_returns(panel: Panel) -> FloatArray:
+    """(M,) close-to-close log return of each row; NaN at a series' start and where either bar is absent."""
+    log_close = np.log(np.where(panel.present, panel.bars[:, 3].astype(np.float64), np.nan))
+    returns = np.diff(log_close, prepend=np.nan)
+    returns[panel.offsets[:-1]] = np.nan
+    return returns
+
+
+def eligible(panel: Panel, window: int, min_present: float) -> BoolArray:
+    """(M,) rows that are present themselves and have at least this share of their window present."""
+    counts = np.concatenate([[0], np.cumsum(panel.present)])
+    position = np.arange(len(panel.present)) - panel.offsets[panel.series]
+    start = np.arange(len(panel.present)) - np.minimum(position, window - 1)
+    seen = counts[1:] - counts[start]
+    enough: BoolArray = panel.present & (seen >= np.ceil(min_present * window - 1e-9))
+    return enough
+
+
+def windows(panel: Panel, rows: IntArray, window: int, block: int = 4096) -> Iterator[Float32Array]:
+    """The network's inputs [n, window + 1, 7] for these rows, a block at a time; absent and earlier bars are zeros."""
+    inputs = panel.inputs()
+    back = np.arange(-window, 1)
+    for start in range(0, len(rows), block):
+        chosen = rows[start : start + block]
+        index = chosen[:, None] + back
+        inside = index >= panel.offsets[panel.series[chosen]][:, None]
+        yield np.where(inside[..., None], inputs[np.maximum(index, 0)], np.float32(0))
+
+
+def last_rows(panel: Panel) -> IntArray:
+    """Rows of the panel's last session."""
+    return np.flatnonzero(panel.present & (panel.session == len(panel.sessions) - 1))
+
+
+def _split_adjusted(bars: pd.DataFrame, codes: IntArray) -> FloatArray:
+    """(n, 5) prices divided, volume multiplied by all later splits of the symbol."""
+    values = bars[list(BAR_COLUMNS)].to_numpy(np.float64, copy=True)
+    if "split_ratio" not in bars:
+        return values
+    ratio = bars["split_ratio"].fillna(1.0).to_numpy(np.float64)
+    log_ratio = pd.Series(np.log(np.where(ratio > 0, ratio, 1.0)))
+    later = np.exp(log_ratio[::-1].groupby(codes[::-1]).cumsum()[::-1].to_numpy() - log_ratio.to_numpy())
+    values[:, :4] /= later[:, None]
+    values[:, 4] *= later
+    return values
+
+
+def _segment_starts(codes: IntArray, session: IntArray, log_close: FloatArray, data: DataConfig) -> BoolArray:
+    starts = np.ones(len(codes), bool)
+    gap = np.diff(session) - 1 > data.gap_sessions
+    jump = np.abs(np.diff(log_close)) > -np.log1p(-data.jump_limit)
+    starts[1:] = (np.diff(codes) != 0) | gap | jump
+    return starts
+
+
+def _median_returns(panel: Panel, min_universe: int) -> Float32Array:
+    returns = pd.Series(log_returns(panel)).groupby(panel.session)
+    median = returns.median().where(returns.count() >= min_universe, 0.0)
+    return median.reindex(range(len(panel.sessions)), fill_value=0.0).to_numpy(np.float32)

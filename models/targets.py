@@ -1,0 +1,79 @@
+"""What the heads learn to predict, computed inside one series and never across two.
+
+With c the closes, h the horizon and r the daily log returns of the h sessions after the entry price:
+
+    volatility = sd(r, ddof = 1)        magnitude = |sum(r)|        direction = sign(sum(r) − median over symbols)
+
+The last sessions of a series have no target: NaN, never zero.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from models.config import TargetsConfig
+from models.panel import BoolArray, FloatArray, Panel
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of every row of a panel; NaN where there is none."""
+
+    direction: FloatArray
+    """(M,) 1 up, 0 down, NaN for exact zeros and where the horizon is not complete."""
+    volatility: FloatArray
+    """(M,) daily, as a fraction."""
+    magnitude: FloatArray
+    """(M,) absolute log return over the horizon."""
+    reach: int
+    """Sessions from a row to the last session that its label looks at."""
+
+    @property
+    def known(self) -> BoolArray:
+        """(M,) rows with a complete horizon."""
+        return np.isfinite(self.volatility)
+
+
+def compute_targets(panel: Panel, config: TargetsConfig) -> Targets:
+    """Volatility, magnitude and direction over the next `horizon_sessions` of each row's own series."""
+    returns = _horizon_returns(panel, config)
+    total = returns.sum(axis=0)
+    volatility = returns.std(axis=0, ddof=1)
+    return Targets(
+        direction=_direction(total, panel, config),
+        volatility=volatility,
+        magnitude=np.abs(total),
+        reach=label_reach(config),
+    )
+
+
+def label_reach(config: TargetsConfig) -> int:
+    """Sessions from a row to the end of its label."""
+    return config.horizon_sessions + (config.entry == "next_close")
+
+
+def _horizon_returns(panel: Panel, config: TargetsConfig) -> FloatArray:
+    """(h, M) daily log returns from the entry price on; NaN where the series ends or a bar is absent."""
+    log_prices = np.log(np.where(panel.present[:, None], panel.bars[:, :4].astype(np.float64), np.nan))
+    log_open, log_close = log_prices[:, 0], log_prices[:, 3]
+    delay = int(config.entry == "next_close")
+    ends = panel.offsets[panel.series + 1]
+    levels = [_ahead(log_close, step + delay, ends) for step in range(config.horizon_sessions + 1)]
+    if config.entry == "next_open":
+        levels[0] = _ahead(log_open, 1, ends)
+    return np.diff(np.stack(levels), axis=0)
+
+
+def _ahead(values: FloatArray, steps: int, ends: np.ndarray) -> FloatArray:
+    """(M,) value that many sessions later in the same series, else NaN."""
+    later = np.full(len(values), np.nan)
+    later[: len(values) - steps] = values[steps:]
+    later[np.arange(len(values)) + steps >= ends] = np.nan
+    return later
+
+
+def _direction(total: FloatArray, panel: Panel, config: TargetsConfig) -> FloatArray:
+    if config.direction == "relative" and panel.relative:
+        total = total - pd.Series(total).groupby(panel.session).transform("median").to_numpy()
+    return np.where(np.isfinite(total) & (total != 0), (total > 0).astype(np.float64), np.nan)

@@ -1,0 +1,238 @@
+"""The bounded network: what it promises, and what the origin's heads did instead."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from models.config import DataConfig, NetworkConfig, RetrainConfig, TargetsConfig, TrainingConfig
+from models.features import FEATURES, summaries
+from models.panel import build_panel, eligible, windows
+from models.percentiles import head_scale
+from models.splits import history, rows_between, single_fold, usable_rows
+from models.targets import compute_targets
+
+keras = pytest.importorskip("keras")
+
+from models.card import ModelCard, read_card  # noqa: E402
+from models.export import export_candidate  # noqa: E402
+from models.fit import Material, fit  # noqa: E402
+from models.network import BoundedHead, build_served, build_trunk  # noqa: E402
+from models.serving import ServedModel, disagreement  # noqa: E402
+
+CONFIG = RetrainConfig(
+    network=NetworkConfig(window=21, spans=(1, 3, 8), hidden=(32,), fusion=32),
+    training=TrainingConfig(validation_sessions=20, members=2, max_epochs=6, batch_size=256, learning_rate=3e-3),
+)
+HEADS = ("volatility", "magnitude")
+
+
+def prepare(bars: pd.DataFrame, config: RetrainConfig):
+    """Panel, material, split and usable rows of a market, as the stages of a night make them."""
+    panel = build_panel(bars, config.data)
+    targets = compute_targets(panel, config.targets)
+    rows = usable_rows(panel, targets, config)
+    split = single_fold(history(panel, targets, config), targets.reach, config)
+    train, validation = (rows_between(panel, rows, part) for part in (split.train, split.validation))
+    scales = {head: head_scale(head, getattr(targets, head)[train], config.targets) for head in HEADS}
+    seen = summaries(panel, config.network.window, config.network.spans)
+    return panel, Material(seen, targets, train, validation, scales), split, rows
+
+
+@pytest.fixture(scope="module")
+def planted(make_market):
+    """A market whose relative returns reverse, with absent bars."""
+    bars = make_market(n_symbols=40, n_sessions=260, edge=0.35, seed=3)
+    gone = np.random.default_rng(0).choice(len(bars), 60, replace=False)
+    return bars.drop(index=gone).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def fitted(planted):
+    config = CONFIG.model_copy(update={"targets": TargetsConfig(horizon_sessions=2)})
+    panel, material, split, rows = prepare(planted, config)
+    return config, panel, material, rows_between(panel, rows, split.evidence), fit(material, config)
+
+
+@pytest.fixture(scope="module")
+def exported(fitted, tmp_path_factory):
+    config, panel, material, evidence, result = fitted
+    directory = tmp_path_factory.mktemp("candidate")
+    card = ModelCard.of(
+        config,
+        {head: scale.scale for head, scale in material.scales.items()},
+        version="v1", recipe="r", session="2015-12-31", trained_until="2015-10-01", epochs=result.epochs,
+    )  # fmt: skip
+    export_candidate(result.trunk, card, next(windows(panel, evidence[:16], config.network.window)), directory)
+    return directory
+
+
+def averaged(trunk, rows):
+    return {head: np.asarray(output).mean(axis=0) for head, output in trunk(rows).items()}
+
+
+def test_it_learns_the_planted_direction(fitted):
+    from sklearn.metrics import roc_auc_score
+
+    _, _, material, evidence, result = fitted
+    direction = material.targets.direction[evidence]
+    known = np.isfinite(direction)
+    p_up = averaged(result.trunk, material.summaries[evidence])["direction"][:, 1]
+    assert roc_auc_score(direction[known], p_up[known]) > 0.55
+
+
+def test_its_volatility_says_more_than_a_constant(fitted):
+    from models.scores import qlike
+
+    _, _, material, evidence, result = fitted
+    target = material.targets.volatility[evidence]
+    predicted = averaged(result.trunk, material.summaries[evidence])["volatility"]
+    constant = np.full_like(target, np.sqrt((target**2).mean()))
+    assert qlike(target, predicted) < qlike(target, constant)
+
+
+def test_the_exported_network_equals_the_training_path_at_every_eligible_row(fitted):
+    config, panel, material, _, result = fitted
+    rows = np.flatnonzero(eligible(panel, config.network.window, config.data.min_present))
+    served = build_served(result.trunk, config.network)
+    bars = np.concatenate(list(windows(panel, rows, config.network.window)))
+    expected = averaged(result.trunk, material.summaries[rows])
+    for head, output in served(bars).items():
+        np.testing.assert_allclose(np.asarray(output), expected[head], atol=1e-5)
+
+
+def test_a_loaded_model_gives_one_row_alone_in_a_batch_and_with_later_bars_the_same(exported, planted, fitted):
+    config, panel, _, evidence, _ = fitted
+    model = ServedModel(exported)
+    assert disagreement(model, planted, panel, evidence[::400], config.data) < 1e-6
+
+
+def test_a_loaded_model_says_what_it_is(exported):
+    card = read_card(exported)
+    assert card.functionals == {"volatility": "root mean square", "magnitude": "mean"}
+    assert card.retrain_config.network == CONFIG.network
+
+
+def test_the_same_seed_gives_bit_identical_weights(fitted):
+    config, _, material, _, first = fitted
+    again = fit(material, config)
+    for before, after in zip(first.trunk.get_weights(), again.trunk.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_each_head_gets_its_share_of_the_gradient(fitted):
+    weights = fitted[-1].head_weights
+    assert weights["direction"] == pytest.approx(1.0)
+    assert 0 < weights["volatility"] < 1
+
+
+def test_a_direction_alone_can_be_trained(planted):
+    network = CONFIG.network.model_copy(update={"heads": ("direction",)})
+    config = CONFIG.model_copy(
+        update={"network": network, "training": CONFIG.training.model_copy(update={"max_epochs": 1})}
+    )
+    _, material, _, _ = prepare(planted, config)
+    assert list(fit(material, config).trunk.output) == ["direction"]
+
+
+def test_a_loss_that_is_not_finite_names_its_batch(fitted):
+    from models.errors import TrainingFailed
+
+    config, _, material, _, _ = fitted
+    poisoned = material.summaries.copy()
+    poisoned[material.train[7]] = np.nan
+    with pytest.raises(TrainingFailed, match=r"batch \d+ of"):
+        fit(Material(poisoned, material.targets, material.train, material.validation, material.scales), config)
+
+
+def random_trunk(scales, seed=0, size=50.0):
+    keras.utils.set_random_seed(seed)
+    n = len(FEATURES) * 3
+    trunk = build_trunk(np.zeros(n), np.ones(n), scales, CONFIG.network, members=2)
+    rng = np.random.default_rng(seed)
+    for layer in trunk.layers:
+        for weight in layer.trainable_weights:
+            weight.assign(rng.normal(0, size, weight.shape))
+    return trunk
+
+
+@pytest.fixture(scope="module")
+def scales(fitted):
+    return fitted[2].scales
+
+
+def test_wild_weights_and_inputs_stay_inside_the_scale(scales):
+    served = build_served(random_trunk(scales), CONFIG.network)
+    rng = np.random.default_rng(1)
+    bars = (rng.normal(0, 1e6, (500, 22, 7))).astype(np.float32)
+    outputs = {head: np.asarray(output) for head, output in served(bars).items()}
+    for head in HEADS:
+        assert np.isfinite(outputs[head]).all()
+        assert outputs[head].min() >= 0
+        assert outputs[head].max() <= np.float32(scales[head].scale)
+
+
+@pytest.fixture(scope="module")
+def wild(scales):
+    return build_served(random_trunk(scales, seed=5), CONFIG.network)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bars=arrays.arrays(np.float32, (1, 22, 7), elements=st.floats(-(2.0**100), 2.0**100, width=32)))
+def test_outputs_stay_in_bounds_for_any_finite_input(wild, scales, bars):
+    outputs = {head: np.asarray(output) for head, output in wild(bars).items()}
+    assert np.isfinite(outputs["direction"]).all()
+    for head in HEADS:
+        assert 0 <= outputs[head][0] <= np.float32(scales[head].scale)
+
+
+def test_bounds_survive_saving_and_loading(scales, tmp_path):
+    served = build_served(random_trunk(scales), CONFIG.network)
+    served.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    bars = np.random.default_rng(2).normal(0, 1e6, (100, 22, 7)).astype(np.float32)
+    for head, output in served(bars).items():
+        np.testing.assert_array_equal(np.asarray(output), np.asarray(loaded(bars)[head]))
+
+
+def test_a_relu_head_is_unbounded_where_ours_is_not(scales):
+    rng = np.random.default_rng(3)
+    fusion = rng.normal(0, 1e6, (2, 100, 32)).astype(np.float32)
+    relu, ours = keras.layers.Dense(1, activation="relu"), BoundedHead(scales["volatility"].scale, 2)
+    assert float(np.max(relu(fusion))) > 1e4
+    assert float(np.max(ours(fusion))) <= np.float32(scales["volatility"].scale)
+
+
+def test_a_bounded_head_starts_at_the_mean_of_its_target(scales):
+    n = len(FEATURES) * 3
+    trunk = build_trunk(np.zeros(n), np.ones(n), scales, CONFIG.network, members=2)
+    head = trunk.get_layer("volatility")
+    silent = head(np.zeros((2, 1, 32), np.float32))
+    assert float(np.mean(silent)) == pytest.approx(scales["volatility"].mean, rel=1e-4)
+
+
+def test_a_zero_bias_starts_at_half_the_scale(scales):
+    head = BoundedHead(0.15, 1)
+    assert float(np.mean(head(np.zeros((1, 1, 4), np.float32)))) == pytest.approx(0.075)
+
+
+def test_a_price_level_means_nothing_to_the_served_network(exported, planted, fitted):
+    config, panel, _, evidence, _ = fitted
+    model = ServedModel(exported)
+    bars = next(windows(panel, evidence[:32], config.network.window))
+    scaled = bars.copy()
+    scaled[..., :4] *= 1024.0
+    for head, output in model(bars).items():
+        np.testing.assert_allclose(model(scaled)[head], output, atol=1e-6)
+
+
+def test_one_symbol_can_be_scored_alone_with_the_stored_market_return(exported, planted, fitted):
+    _, panel, _, evidence, _ = fitted
+    model = ServedModel(exported)
+    alone = build_panel(planted[planted["symbol"] == "S005"], DataConfig(), panel.market)
+    last = evidence[panel.symbol_of(evidence) == "S005"][-1:]
+    row = np.flatnonzero(alone.session_of(np.arange(len(alone.session))) == panel.session_of(last)[0])
+    together, single = model.predict(panel, last), model.predict(alone, row)
+    np.testing.assert_allclose(single[["p_up", *HEADS]], together[["p_up", *HEADS]], atol=1e-6)
