@@ -1,0 +1,222 @@
+"""The contract of delivered bars: what stops a night, what is put in quarantine, what is only told."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from expectations.gx import Suite
+from expectations.rules import Outcome, Rule, among, bar_namer, between, finding, not_empty
+from models.bar_columns import history_columns, row_columns, schema_columns, session_columns
+from models.calendar import Calendar
+from models.config import ContractConfig, Level, SourceConfig
+from models.errors import ConfigError
+from models.records import Finding
+
+ObjectArray = npt.NDArray[np.object_]
+IntArray = npt.NDArray[np.int64]
+
+DELIVERY_LEVELS: dict[str, Level] = {"schema": "stop", "empty_delivery": "stop"}
+"""Rules about the delivery as a whole and their own levels; nothing else is asked when one of them is broken."""
+ROW_LEVELS: dict[str, Level] = {
+    "missing_value": "quarantine",
+    "unsafe_symbol": "quarantine",
+    "not_finite": "quarantine",
+    "nonpositive_price": "quarantine",
+    "ohlc_order": "quarantine",
+    "negative_volume": "quarantine",
+    "conflicting_rows": "quarantine",
+    "future_session": "quarantine",
+    "not_a_session": "quarantine",
+}
+"""Rules about one row and their own levels, in the order in which a row that broke several is counted."""
+HISTORY_LEVELS: dict[str, Level] = {"jump": "warn", "stale_run": "warn", "saturated_volume": "warn"}
+"""Rules about what a sound row says beside the sessions before it."""
+SESSION_LEVELS: dict[str, Level] = {"completeness": "stop", "missing_sessions": "warn"}
+"""Rules about whole sessions."""
+
+_NEVER_WARN = ("schema", "missing_value", "unsafe_symbol", "conflicting_rows")
+
+
+@dataclass(frozen=True)
+class BarsReport:
+    """What the contract found in one delivery."""
+
+    findings: tuple[Finding, ...]
+    """Every rule that was checked, held or not."""
+    broken: ObjectArray
+    """(n_rows,) first rule of level quarantine that each row broke; empty text where it broke none."""
+
+    @property
+    def stopped_by(self) -> tuple[Finding, ...]:
+        """Broken rules of level stop: with one of these nothing of the delivery may be stored."""
+        return tuple(found for found in self.findings if found.level == "stop" and not found.held)
+
+
+def contract_levels(contract: ContractConfig) -> dict[str, Level]:
+    """Level of every rule, the configuration's before the rule's own.
+
+    Raises:
+        ConfigError: a rule that does not exist, or a level that makes no sense for it.
+    """
+    own = DELIVERY_LEVELS | ROW_LEVELS | HISTORY_LEVELS | SESSION_LEVELS
+    for rule, level in contract.levels.items():
+        if rule not in own:
+            raise ConfigError(f"contract.levels names {rule!r}, which is no rule. Rules: {', '.join(sorted(own))}.")
+        if level == "quarantine" and rule in DELIVERY_LEVELS | SESSION_LEVELS:
+            raise ConfigError(
+                f"contract.levels.{rule} = quarantine: the rule is about no single row, so there is none to put in "
+                f"quarantine. Use stop or warn."
+            )
+        if level == "warn" and rule in _NEVER_WARN:
+            raise ConfigError(
+                f"contract.levels.{rule} = warn: what breaks this rule cannot be stored. Use another level."
+            )
+    return own | contract.levels
+
+
+def check_bars(
+    frame: pd.DataFrame,
+    history: pd.DataFrame,
+    *,
+    calendar: Calendar,
+    contract: ContractConfig,
+    source: SourceConfig,
+    now: datetime,
+    name: str,
+    docs: str | None,
+    jump_limit: float = 0.4,
+) -> BarsReport:
+    """Check one delivery against the contract.
+
+    Rules that look back see only the rows that no quarantine rule has taken out, so that one bad price is not told a
+    second time as a jump there and back.
+
+    Args:
+        frame: Canonical bars as delivered, RangeIndex, NaN where missing; unreadable lines already taken out.
+        history: `symbol, session, open, high, low, close, volume` of the stored bars of the last sessions before.
+        calendar: Sessions of the exchange.
+        contract: Limits and levels.
+        source: Its volume factor says how many shares a saturated counter stands for.
+        now: The moment of the check, with a time zone.
+        name: What the Data Docs call this run, for example the delivered file's name.
+        docs: Local directory of the Data Docs; None builds none.
+        jump_limit: A simple return beyond ± this is a jump.
+
+    Raises:
+        ConfigError: `contract.levels` names no rule, or a level that makes no sense for it.
+    """
+    rules = _rules(contract, source, jump_limit)
+    suite = Suite("bars", name, docs)
+    findings = _check_delivery(suite, frame, rules)
+    broken = np.full(len(frame), "", dtype=object)
+    if len(frame) and all(found.held for found in findings):
+        columns = row_columns(frame, calendar, now)
+        rows = suite.check(columns, [rules[rule] for rule in ROW_LEVELS])
+        _mark(broken, rows)
+        past = _check_history(suite, frame, np.flatnonzero(broken == ""), history, rules)
+        _mark(broken, past)
+        in_time = frame.loc[columns["in_session"] & (columns["days_ahead"] <= 0), "session"]
+        sessions = session_columns(frame[broken == ""], in_time, history, calendar)
+        findings += [finding(outcome, "rows", bar_namer(frame)) for outcome in (rows | past).values()]
+        findings += _check_sessions(suite, sessions, rules)
+    suite.publish()
+    return BarsReport(tuple(findings), broken)
+
+
+def _check_delivery(suite: Suite, frame: pd.DataFrame, rules: dict[str, Rule]) -> list[Finding]:
+    schema = schema_columns(frame)
+    columns = suite.check(schema, [rules["schema"]])["schema"]
+    rows = suite.check(pd.DataFrame(index=frame.index), [rules["empty_delivery"]])["empty_delivery"]
+
+    def name(row: int) -> str:
+        column, wanted, found = schema.iloc[row]
+        return f"{column}: {found} instead of {wanted}"
+
+    return [finding(columns, "columns", name), finding(rows, "rows")]
+
+
+def _check_history(
+    suite: Suite, frame: pd.DataFrame, sound: IntArray, history: pd.DataFrame, rules: dict[str, Rule]
+) -> dict[str, Outcome]:
+    bars = frame.iloc[sound].reset_index(drop=True)
+    columns = history_columns(bars, history).assign(volume=bars["volume"])
+    outcomes = suite.check(columns, [rules[rule] for rule in HISTORY_LEVELS])
+    return {rule: replace(outcome, rows=sound[outcome.rows]) for rule, outcome in outcomes.items()}
+
+
+def _check_sessions(suite: Suite, sessions: pd.DataFrame, rules: dict[str, Rule]) -> list[Finding]:
+    outcomes = suite.check(sessions[["symbols", "share_of_median"]], [rules[rule] for rule in SESSION_LEVELS])
+
+    def name(row: int) -> str:
+        return f"{sessions['session'].iloc[row]:%Y-%m-%d}"
+
+    def name_and_count(row: int) -> str:
+        session = sessions.iloc[row]
+        return f"{name(row)}: {session['symbols']:.0f} symbols, {session['share_of_median']:.0%} of the usual number"
+
+    return [
+        finding(outcomes["completeness"], "sessions", name_and_count),
+        finding(outcomes["missing_sessions"], "sessions", name),
+    ]
+
+
+def _mark(broken: ObjectArray, outcomes: dict[str, Outcome]) -> None:
+    for outcome in reversed(outcomes.values()):  # so that the first rule has the last word
+        if outcome.rule.level == "quarantine":
+            broken[outcome.rows] = outcome.rule.name
+
+
+def _rules(contract: ContractConfig, source: SourceConfig, jump_limit: float) -> dict[str, Rule]:
+    """Every rule by its name, at its level."""
+    rules = [*_delivery_rules(), *_row_rules(contract), *_history_rules(contract, source, jump_limit)]
+    rules += _session_rules(contract)
+    levels = contract_levels(contract)
+    return {rule.name: replace(rule, level=levels[rule.name]) for rule in rules}
+
+
+def _delivery_rules() -> list[Rule]:
+    kinds = {"column_A": "found", "column_B": "wanted"}
+    promise = "every column is there and holds its kind of values"
+    return [
+        Rule("schema", promise, "expect_column_pair_values_to_be_equal", kinds),
+        not_empty("empty_delivery", "the delivery has rows"),
+    ]
+
+
+def _row_rules(contract: ContractConfig) -> list[Rule]:
+    slack = contract.ohlc_tolerance
+    return [
+        between("missing_value", "no symbol, time, price or volume is missing", "missing_values", high=0),
+        among("unsafe_symbol", "a symbol is 1 to 32 plain characters", "symbol_is_safe", [True]),
+        between("not_finite", "no number is infinite", "infinite_values", high=0),
+        between("nonpositive_price", "every price is above zero", "lowest_price", low=0, strict=True),
+        between("ohlc_order", f"low ≤ open, close ≤ high, within a relative {slack:g}", "ohlc_excess", high=slack),
+        between("negative_volume", "volume is zero or more", "volume", low=0),
+        among("conflicting_rows", "rows of one symbol and time say the same", "conflicts", [False]),
+        between("future_session", "no session is later than today at the exchange", "days_ahead", high=0),
+        among("not_a_session", "the exchange was open that day", "in_session", [True]),
+    ]
+
+
+def _history_rules(contract: ContractConfig, source: SourceConfig, jump_limit: float) -> list[Rule]:
+    longest, counter = contract.stale_sessions, contract.saturated_volume * source.volume_factor
+    still = f"the four prices stand still for at most {longest} sessions"
+    below = f"volume is below a full counter, {counter:,.0f} shares"
+    move = f"a close moves by at most {jump_limit:.0%} from the one before"
+    return [
+        between("jump", move, "jump", low=-jump_limit, high=jump_limit),
+        between("stale_run", still, "stale_run", high=longest),
+        between("saturated_volume", below, "volume", high=counter, strict=True),
+    ]
+
+
+def _session_rules(contract: ContractConfig) -> list[Rule]:
+    floor = contract.completeness_floor
+    usual = f"the newest session brings at least {floor:.0%} of the median number of symbols before it"
+    return [
+        between("completeness", usual, "share_of_median", low=floor),
+        between("missing_sessions", "every session of the exchange brings bars", "symbols", low=1),
+    ]
