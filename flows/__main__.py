@@ -1,0 +1,306 @@
+"""The command line: `nocturne`, or `python -m flows`.
+
+Results go to standard output, all else to standard error. Exit status: 0 completed, whatever the verdict; 1 failed;
+2 wrong arguments or configuration. Heavy imports stay inside the commands, so that `--help` answers at once.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from pydantic import BaseModel
+
+    from flows.progress import Progress
+    from models.config import RetrainConfig
+    from models.locations import Locations
+    from models.settings import Settings
+
+COMPLETED, FAILED, REFUSED = 0, 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Retrains a market model every night and lets it serve only if it has earned it.",
+    epilog="Exit status: 0 completed, whatever the verdict; 1 failed; 2 wrong arguments or configuration.",
+)
+
+Session = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Session to run for. Default: the last in the store."),
+]
+Demo = Annotated[bool, typer.Option("--demo", metavar="", help="Real S&P 500 bars and configs/demo.yaml.")]
+ConfigFile = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="Configuration in YAML, a path or a URI.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. training.seed=2. Wins over all. Repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="One JSON document on standard output.")]
+Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Traces of errors, and the logs of the libraries.")]
+
+
+@app.command()
+def ingest(
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH…", help="Delivered files: CSV or Parquet, paths or URIs.")
+    ] = None,
+    demo: Demo = False,
+    known_at: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"],
+            metavar="TIME",
+            help="When these files became known, with offset: 2024-05-02T21:30+00:00. Default: by the source's rules.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Validate deliveries and bring them into the store."""
+    settings = _settings(config, assignments, demo)
+    deliveries = _deliveries(paths, demo)
+    if not deliveries:
+        raise typer.BadParameter("Name at least one file, or --demo.", param_hint="PATH")
+    with _working(debug) as progress:
+        from flows import console
+        from models.records import Account
+        from tasks.ingest import ingest_delivery
+
+        progress.listen()
+        records = []
+        for uri in deliveries:
+            progress.say(f"ingest {uri}")
+            records.append(ingest_delivery(uri, settings.config, known_at))
+    total = sum((record.account for record in records), Account())
+    _print(total, as_json, lambda _: console.show_deliveries(records, total))
+
+
+@app.command()
+def retrain(
+    session: Session = None,
+    demo: Demo = False,
+    delivery: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Delivery to ingest first, a path or a URI. Repeatable."),
+    ] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    no_promote: Annotated[
+        bool, typer.Option("--no-promote", metavar="", help="Judge the candidate, but leave the champion where it is.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Say what would be done and read; do nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """One night: ingest, validate, train, judge, and promote if the candidate has earned it."""
+    settings = _settings(config, assignments, demo)
+    deliveries = _deliveries(delivery, demo)
+    day = session.date() if session else None
+    if dry_run:
+        _print_plan(day, settings.config, deliveries, as_json, debug)
+        return
+    with _working(debug) as progress:
+        from flows import console
+
+        with _prefect(settings.config, progress, preload=("great_expectations", "tensorflow")) as locations:
+            from flows.retrain import retrain as night
+
+            progress.listen()
+        result = night(session=day, config=settings.config, deliveries=deliveries, promote=not no_promote)
+    _print(result, as_json, lambda result: console.show_night(result, locations))
+
+
+@app.command()
+def score(
+    session: Session = None,
+    allow_stale: Annotated[
+        bool,
+        typer.Option(
+            "--allow-stale", metavar="", help="Score on the last good bars when the session's own are missing."
+        ),
+    ] = False,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """The champion's predictions for the latest bars, into the table of predictions."""
+    settings = _settings(config, assignments)
+    with _working(debug) as progress:
+        from flows import console
+
+        with _prefect(settings.config, progress):
+            from flows.score import score as predict
+
+            progress.listen()
+        result = predict(session=session.date() if session else None, config=settings.config, allow_stale=allow_stale)
+    _print(result, as_json, console.show_record)
+
+
+@app.command()
+def status(
+    nights: Annotated[int, typer.Option(min=1, help="How many of the last decisions to show.")] = 10,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """What serves now, since when and why; the last nights with their verdicts."""
+    settings = _settings(config, assignments)
+    from flows import console
+    from tasks.status import status as look
+
+    _print(look(settings.config, nights), as_json, console.show_status)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded in the ledger.")],
+    to: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Version that shall serve. Default: the previous champion.")
+    ] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Move the champion back to an earlier version, and record it."""
+    settings = _settings(config, assignments)
+    with _working(debug) as progress:
+        from flows import console
+
+        with _prefect(settings.config, progress):
+            from flows.rollback import rollback as move
+
+            progress.listen()
+        result = move(reason=reason, to=to, config=settings.config)
+    _print(result, as_json, console.show_record)
+
+
+@app.command()
+def show_config(
+    demo: Demo = False,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """The effective configuration, with where each value came from."""
+    settings = _settings(config, assignments, demo)
+    if as_json:
+        print(json.dumps({"config": settings.config.model_dump(mode="json"), "origins": settings.origins}, indent=1))
+    else:
+        from flows import console
+
+        console.show_settings(settings)
+
+
+def main() -> int:
+    """Run one command and return its exit status."""
+    arguments = sys.argv[1:]
+    try:
+        return int(app(args=arguments, prog_name="nocturne", standalone_mode=False) or COMPLETED)
+    except Exception as error:
+        return _tell(error, as_json="--json" in arguments, debug="--debug" in arguments)
+
+
+def _settings(config: str | None, assignments: Sequence[str] | None, demo: bool = False) -> "Settings":
+    from models.settings import load_settings, shipped
+
+    return load_settings(config, assignments or (), os.environ, base=shipped("demo.yaml") if demo else None)
+
+
+def _deliveries(paths: Sequence[str] | None, demo: bool) -> list[str]:
+    from models.delivery import demo_delivery
+
+    return [*([demo_delivery()] if demo else []), *(paths or [])]
+
+
+@contextmanager
+def _working(debug: bool) -> "Iterator[Progress]":
+    from flows import environment
+    from flows.progress import progress, results_only_on_stdout
+
+    environment.prepare(debug=debug)
+    with results_only_on_stdout(), progress() as shown:
+        yield shown
+
+
+@contextmanager
+def _prefect(config: "RetrainConfig", progress: "Progress", preload: Sequence[str] = ()) -> "Iterator[Locations]":
+    """Start Prefect's temporary server, do the imports in the body meanwhile, and wait for it."""
+    from flows.environment import start_prefect
+    from flows.progress import import_quietly
+    from models.locations import Locations
+
+    locations = Locations(config.storage)
+    server = start_prefect(locations)
+    progress.say("starting Prefect")
+    yield locations
+    if server is not None:
+        if server.fresh:  # ten seconds of migrations: long enough for what this night imports sooner or later
+            for module in preload:
+                import_quietly(module)
+        server.wait()
+
+
+def _print_plan(
+    session: "date | None", config: "RetrainConfig", deliveries: list[str], as_json: bool, debug: bool
+) -> None:
+    with _working(debug):
+        from flows import console
+        from flows.retrain import plan
+
+        steps = plan(session, config, deliveries)
+    if as_json:
+        print(json.dumps(steps, indent=1, default=str))
+    else:
+        console.show_record(steps)
+
+
+def _print(result: "BaseModel", as_json: bool, for_people: Callable[[Any], None]) -> None:
+    if as_json:
+        print(result.model_dump_json(indent=1))
+    else:
+        for_people(result)
+
+
+def _tell(error: Exception, as_json: bool, debug: bool) -> int:
+    """Say what went wrong and return the exit status."""
+    from models.errors import ConfigError, NocturneError
+
+    misused = hasattr(error, "format_message")  # wrong arguments; the class itself is private to typer
+    expected = isinstance(error, NocturneError)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if debug or not (misused or expected):
+        traceback.print_exception(error)
+    if misused:
+        error.show()  # type: ignore[attr-defined]
+    elif expected:
+        print(f"nocturne: {message}", file=sys.stderr)
+    else:
+        print(f"nocturne: a fault of Nocturne itself ({type(error).__name__}: {message}).", file=sys.stderr)
+    if as_json:
+        kind = "UsageError" if misused else type(error).__name__
+        print(json.dumps({"error": {"type": kind, "message": message}}))
+    return REFUSED if misused or isinstance(error, ConfigError) else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

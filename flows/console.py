@@ -1,0 +1,186 @@
+"""Results as people read them in a terminal. With `--json` none of this is used."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from models.locations import Locations, is_local
+from models.notation import ABSENT, count, duration, moment, passed_or_not, significant, value_and_bound
+from models.records import Account, DeliveryRecord, Finding, NightResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.settings import Settings
+    from tasks.status import StatusReport
+
+GROUPS = {"health": "healthy", "skill": "skilled", "champion": "as good as the champion"}
+"""The gate's three questions."""
+
+WIDTH_IN_FILES = 120
+"""Characters a line where no terminal says how many it has."""
+
+
+def show_night(result: NightResult, locations: Locations, file: IO[str] | None = None) -> None:
+    """The night's checks, bounds and verdict, and where to look further."""
+    console = _console(file)
+    if result.checks:
+        console.print(_checks(result))
+    for check in result.checks:
+        if not check.passed:
+            console.print(f"✗ {check.name}: {check.why}")
+    if result.bounds:
+        bounds = ", ".join(f"{head} in [0, {significant(bound)}]" for head, bound in result.bounds.items())
+        console.print(f"Bounds of the heads: {bounds}")
+    console.print(_verdict(result))
+    console.print()
+    _places(console, result, locations)
+
+
+def show_deliveries(deliveries: Iterable[DeliveryRecord], total: Account, file: IO[str] | None = None) -> None:
+    """Where every delivered row went, and what the contract found."""
+    console = _console(file)
+    table = _table("delivery", *_ACCOUNT, "known at by")
+    for one in deliveries:
+        name = f"{one.name} (repeated: nothing written)" if one.repeated else one.name
+        table.add_row(name, *(count(getattr(one.account, field)) for field in _ACCOUNT), one.known_at_rule)
+    console.print(table)
+    for rule, rows in total.by_rule.items():
+        console.print(f"  quarantined by {rule}: {count(rows)}")
+    for finding in (finding for one in deliveries for finding in one.findings if not finding.held):
+        console.print(f"  {_finding(finding)}")
+
+
+def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
+    """What serves, since when, why, and the last decisions."""
+    console = _console(file)
+    if report.champion is None:
+        console.print("Nothing serves yet. `nocturne retrain` runs a night; see docs/gate.md for a first champion.")
+    else:
+        champion = report.champion
+        console.print(f"Champion {champion.version}, trained for session {champion.session}")
+        console.print(f"serves since {moment(champion.since)}: {champion.reason}")
+    if not report.nights:
+        return
+    table = _table("session", "decided at", "verdict", "version", "serves after", "reason")
+    for night in report.nights:
+        table.add_row(
+            str(night.session),
+            moment(night.decided_at),
+            night.verdict,
+            night.version or ABSENT,
+            night.champion or ABSENT,
+            night.reason,
+        )
+    console.print(table)
+
+
+def show_settings(settings: "Settings", file: IO[str] | None = None) -> None:
+    """The effective configuration with the origin of each value; what was set stands out."""
+    console = _console(file)
+    table = _table("setting", "value", "from")
+    for key, origin in settings.origins.items():
+        set_by_somebody = origin != "default"
+        table.add_row(key, str(settings.value(key)), origin, style="bold" if set_by_somebody else "")
+    console.print(table)
+
+
+def show_record(record: BaseModel | Mapping[str, object], file: IO[str] | None = None) -> None:
+    """A small result, one line a field."""
+    console = _console(file)
+    values = record.model_dump(mode="json") if isinstance(record, BaseModel) else record
+    table = _table("", "", header=False)
+    for name, value in values.items():
+        table.add_row(name.replace("_", " "), _in_lines(value))
+    console.print(table)
+
+
+_ACCOUNT = ("delivered", "accepted", "revised", "duplicate", "quarantined")
+
+
+def _checks(result: NightResult) -> "Table":
+    from rich.text import Text
+
+    table = _table("is it", "check", "value", "bound", "")
+    for column in table.columns[2:4]:
+        column.justify = "right"
+    asked = ""
+    for check in result.checks:
+        question = GROUPS[check.group] if check.group != asked else ""
+        asked = check.group
+        sign = Text(passed_or_not(check.passed), style="green" if check.passed else "bold red")
+        table.add_row(question, check.name, *value_and_bound(check), sign)
+    return table
+
+
+def _verdict(result: NightResult) -> str:
+    lines = [f"Session {result.session}: {result.verdict.upper()}. {result.reason}"]
+    if result.repeated:
+        lines.append("This night was decided before: its recorded result is shown, nothing was run or written.")
+    serves = f"{result.champion} serves" if result.champion else "Nothing serves yet"
+    trained = f"; trained until {result.trained_until}" if result.trained_until else ""
+    lines.append(f"{serves}. Candidate {result.version or ABSENT}{trained}.")
+    if result.timings and not result.repeated:
+        lines.append("Took " + ", ".join(f"{stage} {duration(took)}" for stage, took in result.timings.items()) + ".")
+    return "\n".join(lines)
+
+
+def _places(console: "Console", result: NightResult, locations: Locations) -> None:
+    from flows.environment import prefect_home
+
+    tools = Path(sys.executable).parent  # where mlflow and prefect of this very environment are
+    prefect = f"PREFECT_HOME={_short(str(prefect_home(locations)))} {_short(str(tools / 'prefect'))} server start"
+    mlflow = f"{_short(str(tools / 'mlflow'))} ui --backend-store-uri {_short(locations.tracking_uri)}"
+    places = {
+        "Report": _short(result.report or ABSENT),
+        "Data Docs": _short(f"{locations.data_docs}/index.html"),
+        "Models": mlflow,
+        "Runs": prefect,
+    }
+    for what, where in places.items():
+        console.print(f"{what:<11} {where}", soft_wrap=True)  # unbroken, so that it can be copied
+
+
+def _short(location: str) -> str:
+    """A local path as seen from here."""
+    if not is_local(location) or not location.startswith("/"):
+        return location.replace(f"sqlite:///{os.getcwd()}/", "sqlite:///")
+    relative = os.path.relpath(location)
+    return location if relative.startswith("..") else relative
+
+
+def _finding(finding: Finding) -> str:
+    examples = f" ({', '.join(finding.examples)})" if finding.examples else ""
+    return f"{finding.level}: {finding.rule}, {count(finding.count)}: {finding.why}{examples}"
+
+
+def _in_lines(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {one}" for name, one in value.items()) or ABSENT
+    if isinstance(value, list | tuple):
+        return "\n".join(map(str, value)) or ABSENT
+    return ABSENT if value is None else str(value)
+
+
+def _table(*columns: str, header: bool = True) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD if header else None, show_header=header, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _console(file: IO[str] | None) -> "Console":
+    from rich.console import Console
+
+    console = Console(file=file, highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = WIDTH_IN_FILES
+    return console

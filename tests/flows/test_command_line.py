@@ -1,0 +1,110 @@
+"""Exit status, streams and speed of the command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.__main__ import app, main
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = [command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands]
+
+
+@pytest.fixture
+def nocturne(monkeypatch, capsys, tmp_path):
+    """Run a command in this process with a home of its own; returns exit status, standard output and error."""
+    monkeypatch.setenv("NOCTURNE_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nocturne", *arguments])
+        status = main()
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def modules_after(*arguments: str) -> set[str]:
+    code = (
+        f"import sys; sys.argv = ['nocturne', *{arguments!r}]\n"
+        "from flows.__main__ import main\n"
+        "main(); print(*sys.modules, file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(ended.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["retrain", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    heavy = {"prefect", "tensorflow", "keras", "pandas", "numpy", "great_expectations", "mlflow"}
+    assert heavy & modules_after(*arguments) == set()
+
+
+@pytest.mark.parametrize("arguments", [["show-config", "--json"], ["retrain", "--set", "nonsense=1"]])
+def test_the_configuration_is_checked_before_anything_heavy_is_imported(arguments):
+    assert {"prefect", "tensorflow", "pandas"} & modules_after(*arguments) == set()
+
+
+def test_the_commands_are_those_of_the_manual():
+    assert COMMANDS == ["ingest", "retrain", "score", "status", "rollback", "show-config"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_takes_json(nocturne, command):
+    status, out, _ = nocturne(command, "--help")
+    assert status == 0
+    assert "--json" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["frobnicate"], ["retrain", "--bogus"], ["retrain", "--session", "yesterday"], ["rollback"], ["ingest"]],
+)
+def test_wrong_arguments_end_with_status_2_and_one_json_document(nocturne, arguments):
+    status, out, err = nocturne(*arguments, "--json")
+    assert status == 2
+    assert json.loads(out)["error"]["type"] == "UsageError"
+    assert "Error" in err
+
+
+def test_a_wrong_setting_ends_with_status_2_and_no_trace(nocturne):
+    status, out, err = nocturne("retrain", "--set", "gate.fresh_sesions=3")
+    assert (status, out) == (2, "")
+    assert "Did you mean gate.fresh_sessions?" in err
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_trace_of_a_refusal(nocturne):
+    assert "Traceback" in nocturne("status", "--set", "seed=3", "--debug")[2]
+
+
+def test_a_refusal_is_one_json_document_too(nocturne):
+    _, out, _ = nocturne("status", "--set", "seed=3", "--json")
+    error = json.loads(out)["error"]
+    assert error["type"] == "ConfigError"
+    assert "training.seed" in error["message"]
+
+
+def test_status_of_an_empty_home_says_that_nothing_serves(nocturne):
+    assert json.loads(nocturne("status", "--json")[1]) == {"champion": None, "nights": []}
+    status, out, _ = nocturne("status")
+    assert status == 0
+    assert "Nothing serves yet" in out
+
+
+def test_show_config_says_where_each_value_came_from(nocturne, tmp_path):
+    _, out, _ = nocturne("show-config", "--demo", "--set", "training.seed=2", "--json")
+    shown = json.loads(out)
+    assert shown["config"]["training"]["seed"] == 2
+    assert shown["origins"]["training.seed"] == "--set"
+    assert shown["origins"]["storage.home"] == "NOCTURNE_HOME"
+    assert "demo.yaml, line" in shown["origins"]["network.window"]
+
+
+def test_the_module_runs_as_the_command():
+    command = [sys.executable, "-m", "flows", "show-config", "--set", "a=1"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stdout == ""

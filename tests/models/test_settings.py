@@ -1,0 +1,158 @@
+"""Layers, provenance and refusals of the configuration."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.config import RetrainConfig
+from models.errors import ConfigError
+from models.settings import DEFAULT, load_settings, shipped
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to_file(text: str) -> str:
+        path = tmp_path / "night.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return to_file
+
+
+def refusal(*args, **kwargs) -> str:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(*args, **kwargs)
+    return str(refused.value)
+
+
+def test_without_any_layer_the_defaults_hold():
+    settings = load_settings()
+    assert settings.config == RetrainConfig()
+    assert set(settings.origins.values()) == {DEFAULT}
+
+
+def test_later_layers_win_and_each_value_names_its_own(write):
+    file = write("training:\n  seed: 2\n  members: 2\n  patience: 4\n")
+    environment = {"NOCTURNE_TRAINING__SEED": "3", "NOCTURNE_TRAINING__MEMBERS": "5"}
+    settings = load_settings(file, ["training.seed=4"], environment)
+    assert (settings.config.training.seed, settings.config.training.members) == (4, 5)
+    assert settings.config.training.patience == 4
+    assert settings.origins["training.seed"] == "--set"
+    assert settings.origins["training.members"] == "NOCTURNE_TRAINING__MEMBERS"
+    assert settings.origins["training.patience"] == f"{file}, line 4"
+
+
+def test_the_users_file_wins_over_the_file_below_it(write):
+    settings = load_settings(write("network:\n  window: 42\n"), base=shipped("demo.yaml"))
+    assert settings.config.network.window == 42
+    assert settings.config.network.spans == (1, 3, 8, 21)
+
+
+def test_nocturne_home_sets_the_home_as_it_stands():
+    settings = load_settings(environment={"NOCTURNE_HOME": "s3://bucket/nocturne: 1"})
+    assert settings.config.storage.home == "s3://bucket/nocturne: 1"
+
+
+def test_a_file_may_lie_at_a_uri(write):
+    file = write("gate:\n  policy: manual\n")
+    assert load_settings(f"file://{file}").config.gate.policy == "manual"
+
+
+def test_an_empty_file_changes_nothing(write):
+    assert load_settings(write("# nothing yet\n")).config == RetrainConfig()
+
+
+def test_one_head_can_be_set_without_the_other():
+    settings = load_settings(assignments=["targets.headroom.volatility=2"])
+    assert settings.config.targets.headroom.volatility == 2
+    assert settings.config.targets.headroom.magnitude == RetrainConfig().targets.headroom.magnitude
+
+
+def test_a_section_can_be_switched_off_and_its_origin_is_kept():
+    settings = load_settings(assignments=["training.gradient_shares=null"])
+    assert settings.config.training.gradient_shares is None
+    assert settings.origins["training.gradient_shares"] == "--set"
+
+
+def test_a_format_that_yaml_reserves_is_taken_as_text():
+    settings = load_settings(assignments=["source.timestamp_format=%Y%m%d"])
+    assert settings.config.source.timestamp_format == "%Y%m%d"
+
+
+def test_lists_and_small_numbers_are_read_as_yaml():
+    settings = load_settings(assignments=["network.heads=[direction]", "training.learning_rate=1e-4"])
+    assert settings.config.network.heads == ("direction",)
+    assert settings.config.training.learning_rate == 1e-4
+
+
+def test_a_refused_value_names_field_value_range_and_origin():
+    message = refusal(environment={"NOCTURNE_TARGETS__HORIZON_SESSIONS": "1"})
+    assert "targets.horizon_sessions = 1 (from NOCTURNE_TARGETS__HORIZON_SESSIONS)" in message
+    assert "a whole number ≥ 2 and ≤ 60" in message
+
+
+def test_all_wrong_settings_are_told_at_once(write):
+    message = refusal(write("gate:\n  policy: sometimes\n"), ["training.members=0", "network.dropout=2"])
+    assert "3 settings are wrong" in message
+    assert "non_inferior or always_if_healthy or manual" in message
+    assert "line 2" in message
+
+
+def test_an_unknown_key_names_the_nearest_known_one():
+    assert "Did you mean gate.fresh_sessions?" in refusal(assignments=["gate.fresh_sesions=3"])
+
+
+def test_a_key_without_its_section_names_the_full_one():
+    assert "Did you mean training.seed?" in refusal(assignments=["seed=3"])
+
+
+def test_a_misspelt_variable_is_refused():
+    assert "NOCTURNE_GATE_FRESH_SESSIONS" in refusal(environment={"NOCTURNE_GATE_FRESH_SESSIONS": "3"})
+
+
+def test_a_rule_over_several_settings_names_who_set_them():
+    message = refusal(assignments=["network.window=8"])
+    assert "the longest span 64 exceeds 4" in message
+    assert "--set" in message
+
+
+def test_a_key_that_is_set_twice_in_a_file_is_refused_with_both_lines(write):
+    assert "lines 2 and 3" in refusal(write("gate:\n  policy: manual\n  policy: manual\n"))
+
+
+@pytest.mark.parametrize("text", ["gate: [", "- a list", "just text", "gate: !!python/object:os.system {}"])
+def test_a_file_that_holds_no_plain_mapping_is_refused(write, text):
+    assert "night.yaml" in refusal(write(text))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "absent.yaml" in refusal(str(tmp_path / "absent.yaml"))
+
+
+def test_a_truth_value_is_no_number():
+    assert "training.seed = True" in refusal(assignments=["training.seed=yes"])
+
+
+def test_an_assignment_without_a_value_shows_the_form():
+    assert "--set section.key=value" in refusal(assignments=["training.seed"])
+
+
+@given(st.sampled_from(sorted(key for key, origin in load_settings().origins.items() if "." in key)))
+def test_no_number_of_the_configuration_accepts_nan(key):
+    if isinstance(load_settings().value(key), float):
+        assert "nan" in refusal(assignments=[f"{key}=.nan"])
+
+
+def test_the_demo_maps_the_panels_columns_and_relaxes_the_span_rule_by_name():
+    config = load_settings(base=shipped("demo.yaml")).config
+    assert config.source.columns["timestamp"] == "Date"
+    assert config.network.allow_long_spans
+    assert config.gate.first_champion == "healthy"
+
+
+def test_the_origin_fixes_both_scales_and_leaves_the_heads_unbalanced():
+    config = load_settings(shipped("origin.yaml")).config
+    assert config.targets.scale_rule == "fixed"
+    assert (config.targets.fixed_scales.volatility, config.targets.fixed_scales.magnitude) == (0.15, 0.6)
+    assert (config.training.losses.volatility, config.training.losses.magnitude) == ("mse", "huber")
+    assert config.training.gradient_shares is None
