@@ -1,0 +1,15 @@
+"""The gate: may tonight's candidate serve?
+
+    evidence   the out-of-sample frame with its sessions numbered, and statistics over it
+    health     is it healthy?            is what it predicts usable at all
+    skill      has it skill?             against chance, volatility alone, log-HAR and EWMA
+    champion   is it at least as good?   paired with the model that serves
+    verdict    the decision and its reason, from the checks of the three
+
+Everything is pure: frames and records in, checks and a verdict out. docs/gate.md tells it to people.
+"""
+
+from models.gate.champion import ChampionEvidence
+from models.gate.verdict import decide, too_little_history
+
+__all__ = ["ChampionEvidence", "decide", "too_little_history"]

@@ -1,0 +1,196 @@
+"""First question: is the candidate healthy? Point checks on its own out-of-sample predictions.
+
+A bounded head lies in [0, scale] by construction, so that alone proves nothing: a head stuck at its bound, one that
+predicts the same for all, or one that is off by a factor passes every range check. Those are what is looked for here.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from models.config import FUNCTIONALS, BoundedHead, Functional, Head, HeadLosses
+from models.gate.evidence import Evidence
+from models.notation import fixed, percent, significant
+from models.records import Check, Finding, Scale, above, at_least, at_most, within
+from models.scores import FloatArray, calibration, correlation, mae, saturation, spread_ratio
+
+CALIBRATED: Final[Mapping[Functional, tuple[float, float]]] = {
+    "root mean square": (0.8, 1.25),
+    "mean": (0.85, 1.2),
+    "median": (0.45, 0.55),
+}
+"""Range of `scores.calibration` for what a head's loss promises."""
+
+SPREAD: Final[Mapping[BoundedHead, tuple[float, float]]] = {"volatility": (0.3, 1.0), "magnitude": (0.1, 1.0)}
+"""Range of sd(ŷ) / sd(y). A perfect forecast of the magnitude explains a quarter of its variance at best."""
+
+MAX_HIGH: Final = 0.005
+"""Largest share of predictions above 0.9 × scale."""
+MAX_LOW: Final = 0.05
+"""Largest share of predictions below 0.005 × scale."""
+MIN_CORRELATION: Final = 0.3
+"""Volatility clusters so strongly that less means rows and predictions do not belong together."""
+MIN_DIRECTION_SPREAD: Final = 0.001
+"""Smallest sd of P(up): an AUC of 0.505 comes with about 0.004."""
+MAX_DISAGREEMENT: Final = 1e-5
+"""Largest difference, relative to a head's scale, of one row's output alone, in a batch and with later bars there."""
+
+FUNCTIONAL_ASKS: Final[Mapping[Functional, str]] = {
+    "root mean square": "mean(y² / ŷ²)",
+    "mean": "mean(ŷ) / mean(y)",
+    "median": "the share of y > ŷ",
+}
+
+FORECASTS: Final[Mapping[Head, str]] = {"direction": "p_up", "volatility": "volatility", "magnitude": "magnitude"}
+"""Column of each head's predictions in the out-of-sample frame."""
+
+
+def health_checks(
+    evidence: Evidence,
+    *,
+    heads: Sequence[Head],
+    scales: Mapping[str, Scale],
+    losses: HeadLosses,
+    trained_until: date,
+    agreement: float,
+) -> tuple[Check, ...]:
+    """All checks of the group `health`, in reading order.
+
+    Args:
+        evidence: The candidate's out-of-sample rows.
+        heads: What the candidate predicts.
+        scales: Of each bounded head.
+        losses: What each bounded head was fitted with, and so what it promises.
+        trained_until: Last label end of anything that the candidate was fitted on.
+        agreement: Largest difference, relative to scale, between one row's outputs alone, in a batch and with later
+            bars present.
+    """
+    bounded = [
+        check
+        for head in ("volatility", "magnitude")
+        if head in heads
+        for check in _bounded_head(head, evidence, scales[head], FUNCTIONALS[getattr(losses, head)])
+    ]
+    return (
+        _finite(evidence, heads),
+        _out_of_sample(evidence, trained_until),
+        _agreement(agreement),
+        *_direction(evidence),
+        *bounded,
+    )
+
+
+def contract_held(findings: Sequence[Finding]) -> Check:
+    """Whether the contract of predictions holds for the candidate's own, as it must for what is served."""
+    broken = [found for found in findings if not found.held]
+    why = f"{len(findings)} rules of the predictions' contract hold" if findings and not broken else ""
+    return Check(
+        name="contract",
+        group="health",
+        value=float(len(broken)) if findings else None,
+        bound=0.0,
+        passed=bool(findings) and not broken,
+        why=why or "; ".join(f"{found.rule}: {found.why}" for found in broken) or "the contract was not checked",
+    )
+
+
+def _finite(evidence: Evidence, heads: Sequence[Head]) -> Check:
+    share = float(np.mean([np.isfinite(evidence.column(FORECASTS[head])) for head in heads]))
+    return at_least("finite", "health", share, 1.0, f"{percent(share, 2)} of the predictions are finite numbers")
+
+
+def _out_of_sample(evidence: Evidence, trained_until: date) -> Check:
+    """The model that made the latest predictions is the candidate; recipe folds before it have their own past."""
+    frame = evidence.frame
+    first = frame.loc[frame["version"] == frame["version"].iloc[-1], "session"].min()
+    days = (first - pd.Timestamp(trained_until)).days
+    why = f"judged from {first:%Y-%m-%d} on; the last label that training saw ended on {trained_until}"
+    return above("out_of_sample", "health", days, 0, why)
+
+
+def _agreement(difference: float) -> Check:
+    why = f"alone, in a batch and with later bars present, one row's outputs differ by {significant(difference, 2)}"
+    return at_most("agreement", "health", difference, MAX_DISAGREEMENT, f"{why} of their scale at most")
+
+
+def _direction(evidence: Evidence) -> tuple[Check, ...]:
+    p_up = evidence.column("p_up")
+    share, spread = _share_inside(p_up, 1.0), float(np.std(p_up))
+    return (
+        at_least("direction_in_range", "health", share, 1.0, f"{percent(share, 2)} of P(up) lie in [0, 1]"),
+        at_least(
+            "direction_spread",
+            "health",
+            spread,
+            MIN_DIRECTION_SPREAD,
+            f"P(up) varies by {fixed(spread)} (sd) between rows; a constant ranks nothing",
+        ),
+    )
+
+
+def _bounded_head(head: BoundedHead, evidence: Evidence, scale: Scale, promised: Functional) -> tuple[Check, ...]:
+    target, forecast = evidence.column(f"{head}_target"), evidence.column(head)
+    return (
+        *_range(head, forecast, scale.scale),
+        *_dispersion(head, target, forecast),
+        _calibrated(head, target, forecast, promised),
+        _beats_median(head, target, forecast, scale.median),
+    )
+
+
+def _range(head: BoundedHead, forecast: FloatArray, scale: float) -> tuple[Check, ...]:
+    inside, ends = _share_inside(forecast, scale), saturation(forecast, scale)
+    return (
+        at_least(
+            f"{head}_in_range",
+            "health",
+            inside,
+            1.0,
+            f"{percent(inside, 2)} of the predictions lie in [0, {significant(scale)}]",
+        ),
+        at_most(
+            f"{head}_not_stuck_high",
+            "health",
+            ends.high,
+            MAX_HIGH,
+            f"{percent(ends.high, 2)} of the predictions lie above 0.9 × scale",
+        ),
+        at_most(
+            f"{head}_not_stuck_low",
+            "health",
+            ends.low,
+            MAX_LOW,
+            f"{percent(ends.low, 2)} of the predictions lie below 0.005 × scale",
+        ),
+    )
+
+
+def _dispersion(head: BoundedHead, target: FloatArray, forecast: FloatArray) -> tuple[Check, ...]:
+    spread = spread_ratio(target, forecast)
+    why = f"predictions vary {fixed(spread, 2)} times as much as what came (ratio of sd)"
+    varied = within(f"{head}_spread", "health", spread, SPREAD[head], why)
+    if head == "magnitude":
+        return (varied,)
+    together = correlation(target, forecast)
+    why = f"predicted and realised volatility correlate by {fixed(together, 2)}"
+    return varied, at_least("volatility_correlation", "health", together, MIN_CORRELATION, why)
+
+
+def _calibrated(head: BoundedHead, target: FloatArray, forecast: FloatArray, promised: Functional) -> Check:
+    value = calibration(promised, target, forecast)
+    why = f"the head promises the {promised}, and {FUNCTIONAL_ASKS[promised]} is {fixed(value, 3)}"
+    return within(f"{head}_calibration", "health", value, CALIBRATED[promised], why)
+
+
+def _beats_median(head: BoundedHead, target: FloatArray, forecast: FloatArray, median: float) -> Check:
+    own, constant = mae(target, forecast), mae(target, np.full(len(target), median))
+    relative = own / constant if constant > 0 else float("nan")
+    why = f"MAE is {significant(own, 3)}; saying the training median, {significant(median, 3)}, each time gives "
+    return at_most(f"{head}_mae_to_median", "health", relative, 1.0, why + significant(constant, 3))
+
+
+def _share_inside(values: FloatArray, scale: float) -> float:
+    return float(np.mean((values >= 0.0) & (values <= scale)))

@@ -1,0 +1,159 @@
+"""How good a forecast is: one definition of each score, for the gate, the report and the benchmarks alike.
+
+Rows without a target (NaN) are left out of every score. A forecast that is NaN is never left out: it makes the score
+NaN, and NaN passes no check.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.config import Functional
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+ZERO_VOLATILITY = 1e-4
+"""QLIKE takes a smaller target for this one (one basis point a day): the logarithm of a stuck price's zero is
+infinite. The floor is absolute, so such a row still costs more the higher it was forecast. Forecasts are not floored:
+one of zero scores infinity."""
+
+
+class Saturation(NamedTuple):
+    """Shares of a bounded head's predictions, each in [0, 1], that sit at an end of its range."""
+
+    high: float
+    """Above 0.9 × scale."""
+    low: float
+    """Below 0.005 × scale."""
+
+
+def direction_auc(
+    direction: npt.ArrayLike, p_up: npt.ArrayLike, session: npt.NDArray[np.generic] | None = None
+) -> float:
+    """Area under the ROC curve of P(up), in [0, 1]; 0.5 is no skill.
+
+    Args:
+        direction: (n,) 1 up, 0 down, NaN none.
+        p_up: (n,) predicted probabilities; any score of the same order gives the same area.
+        session: (n,) each row's session, for the absolute target: the mean of the sessions' areas, which a forecast of
+            the market's own moves cannot raise. None, for the relative target: all rows pooled.
+
+    Returns:
+        NaN when a prediction is NaN or a class is missing.
+    """
+    label, score = _with_target(direction, p_up)
+    if np.isnan(score).any() or len(np.unique(label)) < 2:
+        return float("nan")
+    if session is not None:
+        return float(session_aucs(label, score, session[~np.isnan(np.asarray(direction, float))]).mean())
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(label, score))
+
+
+def session_aucs(label: FloatArray, score: FloatArray, session: npt.NDArray[np.generic]) -> "pd.Series[float]":
+    """AUC of each session that has both classes, indexed by session (Mann-Whitney, ties count one half).
+
+    Args:
+        label: (n,) 1 up, 0 down; no NaN.
+        score: (n,) predicted probabilities or any score of the same order; no NaN.
+        session: (n,) each row's session.
+    """
+    frame = pd.DataFrame({"session": session, "up": label == 1.0, "score": score})
+    frame["rank"] = frame.groupby("session")["score"].rank()
+    frame["rank_up"] = frame["rank"].where(frame["up"], 0.0)
+    sums = frame.groupby("session").agg(up=("up", "sum"), rows=("up", "size"), rank_up=("rank_up", "sum"))
+    down = sums["rows"] - sums["up"]
+    areas: pd.Series[float] = (sums["rank_up"] - sums["up"] * (sums["up"] + 1) / 2) / (sums["up"] * down)
+    return areas[(sums["up"] > 0) & (down > 0)]
+
+
+def brier(direction: npt.ArrayLike, p_up: npt.ArrayLike) -> float:
+    """Mean squared error of P(up), in [0, 1]; 0.25 is what a constant one half scores."""
+    label, score = _with_target(direction, p_up)
+    return _mean((score - label) ** 2)
+
+
+def qlike_losses(target: npt.ArrayLike, forecast: npt.ArrayLike) -> FloatArray:
+    """QLIKE of each row, y²/ŷ² − log(y²/ŷ²) − 1 ≥ 0 (Patton 2011); NaN where there is no target.
+
+    Consistent for the root mean square: among constants it is smallest at sqrt(mean(y²)). It compares ratios, so a
+    quiet and a wild symbol weigh the same. Targets below `ZERO_VOLATILITY` are taken as that.
+
+    Args:
+        target: (n,) realised volatility, daily, ≥ 0.
+        forecast: (n,) predicted volatility, daily; 0 gives infinity.
+    """
+    floored = np.maximum(np.asarray(target, float), ZERO_VOLATILITY)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (floored / np.asarray(forecast, float)) ** 2
+        losses: FloatArray = np.where(np.isinf(ratio), np.inf, ratio - np.log(ratio) - 1.0)
+    return losses
+
+
+def qlike(target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
+    """Mean QLIKE over the rows with a target."""
+    return _mean(qlike_losses(*_with_target(target, forecast)))
+
+
+def mae(target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
+    """Mean absolute error, in the target's unit."""
+    realised, predicted = _with_target(target, forecast)
+    return _mean(np.abs(predicted - realised))
+
+
+def calibration(functional: Functional, target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
+    """How well a head keeps what its loss promises.
+
+    Returns:
+        mean: mean(ŷ) / mean(y), ideally 1. root mean square: mean(y² / ŷ²), ideally 1. median: share of y > ŷ,
+        ideally 0.5.
+    """
+    realised, predicted = _with_target(target, forecast)
+    if not len(realised) or np.isnan(predicted).any():
+        return float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if functional == "mean":
+            return float(np.mean(predicted) / np.mean(realised))
+        if functional == "median":
+            return float(np.mean(realised > predicted))
+        return float(np.mean((realised / predicted) ** 2))
+
+
+def spread_ratio(target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
+    """sd(ŷ) / sd(y): 0 for a constant, at most about 1 for an honest forecast."""
+    realised, predicted = _with_target(target, forecast)
+    if not len(realised) or not np.ptp(realised) > 0:
+        return float("nan")
+    with np.errstate(invalid="ignore"):
+        return float(np.std(predicted) / np.std(realised))
+
+
+def correlation(target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
+    """Pearson's correlation, in [−1, 1]; NaN for a constant."""
+    realised, predicted = _with_target(target, forecast)
+    if len(realised) < 2 or not (np.ptp(realised) > 0 and np.ptp(predicted) > 0):
+        return float("nan")
+    with np.errstate(invalid="ignore"):
+        return float(np.corrcoef(realised, predicted)[0, 1])
+
+
+def saturation(forecast: npt.ArrayLike, scale: float) -> Saturation:
+    """Shares of the predictions near the ends of [0, scale]."""
+    share = np.asarray(forecast, float) / scale
+    if not len(share) or np.isnan(share).any():
+        return Saturation(float("nan"), float("nan"))
+    return Saturation(high=float(np.mean(share > 0.9)), low=float(np.mean(share < 0.005)))
+
+
+def _with_target(target: npt.ArrayLike, forecast: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    realised, predicted = np.asarray(target, float), np.asarray(forecast, float)
+    known = ~np.isnan(realised)
+    return realised[known], predicted[known]
+
+
+def _mean(values: FloatArray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
