@@ -1,0 +1,446 @@
+"""The night's report: what a person reads in the morning, the verdict and its reason first.
+
+`NightMaterial` is all that a report is made of; every part but the result may be empty, since a night can end early.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from models import diagnostics, pictures
+from models.notation import (
+    ABSENT,
+    count,
+    duration,
+    fixed,
+    moment,
+    passed_or_not,
+    percent,
+    shortfall,
+    significant,
+    value_and_bound,
+)
+from models.page import (
+    Block,
+    Bullets,
+    Column,
+    Command,
+    Page,
+    Paragraph,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    to_html,
+    to_markdown,
+)
+from models.records import Check, CheckGroup, Finding, NightResult, Scale
+
+_QUESTIONS: dict[CheckGroup, str] = {
+    "health": "Is it healthy?",
+    "skill": "Has it skill?",
+    "champion": "Is it at least as good as the champion?",
+}
+_ADVICE: dict[CheckGroup, str] = {
+    "health": "A health check failed: the model itself is unsound. Compare the learning curves and the histograms "
+    "above with the data findings before anything else; a wrong delivery is the usual cause.",
+    "skill": "Skill was not shown on this evidence. With little history that is common even for a good recipe: more "
+    "sessions or symbols narrow the intervals, a lower floor only hides that they are wide.",
+    "champion": "The candidate was not shown to be as good as the champion, so the champion goes on serving. One such "
+    "night needs no action; several in a row with the same recipe mean that something in the data has changed.",
+}
+_PERCENTILES = ("p1", "p5", "p25", "p75", "p95", "p99", "p99.9", "max")
+_STATISTICS = {
+    "mean": "mean",
+    "median": "median",
+    **{name: name for name in _PERCENTILES},
+    "proposed": "bound by tonight alone",
+    "scale": "bound in force",
+}
+_SYMBOLS_SHOWN = 15
+_ROLLING_SESSIONS = 21
+
+
+@dataclass(frozen=True)
+class NightMaterial:
+    """Everything that the report of one night shows."""
+
+    result: NightResult
+    findings: tuple[Finding, ...]
+    scales: Mapping[str, Scale]
+    """Bounded head → its scale and percentiles; empty when the night ended before the targets."""
+    history: pd.DataFrame
+    """Last nights from the ledger, oldest first: `session, version, verdict` and fact columns; tonight not included."""
+    curves: pd.DataFrame
+    """`epoch, loss, val_loss, val_direction, val_volatility, val_magnitude, chosen`."""
+    evidence: pd.DataFrame
+    """The out-of-sample frame that the gate judged on."""
+    sectors: Mapping[str, str] | None = None
+    """Symbol → sector, where the source has them."""
+    note: str | None = None
+    """A sentence that the reader must know before the numbers."""
+    confidence: float = 0.9
+    """Two-sided confidence of the intervals."""
+    block_sessions: int = 10
+    """Block of the ROC band's bootstrap; at least twice the horizon."""
+
+
+def render_html(material: NightMaterial) -> str:
+    """The report as one self-contained HTML page."""
+    return to_html(night_page(material))
+
+
+def render_markdown(material: NightMaterial) -> str:
+    """The same report as Markdown with inline pictures, for a Prefect artifact."""
+    return to_markdown(night_page(material))
+
+
+def night_page(material: NightMaterial) -> Page:
+    """The report before it takes a form; both forms can be made of one page."""
+    result = material.result
+    sections = (
+        _checks(result),
+        _data(material),
+        _targets(material),
+        _training(material.curves),
+        _direction(material),
+        _bounded_heads(material),
+        _groups(material),
+        _timings(result),
+        _next_steps(result),
+    )
+    return Page(
+        overline=f"Nocturne · the night of {result.session.isoformat()}",
+        headline=_headline(result),
+        passed=result.verdict == "promote",
+        lead=result.reason,
+        note=material.note,
+        facts=_facts(result),
+        sections=tuple(section for section in sections if section.blocks),
+    )
+
+
+def _headline(result: NightResult) -> str:
+    serving = f"{result.champion} goes on serving" if result.champion else "nothing serves yet"
+    if result.verdict == "keep":
+        return f"Kept: {serving}"
+    if result.champion == result.version:
+        return f"✓ Promoted: {result.version} serves"
+    return f"✓ Passed, not promoted: {serving}"
+
+
+def _facts(result: NightResult) -> tuple[tuple[str, str], ...]:
+    n_passed = sum(check.passed for check in result.checks)
+    trained_until = result.trained_until
+    age = f", {(result.session - trained_until).days} days earlier" if trained_until else ""
+    return (
+        ("Candidate", result.version or ABSENT),
+        ("Serves after this night", result.champion or ABSENT),
+        ("Checks passed", f"{n_passed} of {len(result.checks)}"),
+        ("Trained until", f"{trained_until or ABSENT}{age}"),
+        ("As of", moment(result.as_of)),
+        ("Night", result.night_id),
+    )
+
+
+def _checks(result: NightResult) -> Section:
+    tables = tuple(
+        _check_table(question, [check for check in result.checks if check.group == group])
+        for group, question in _QUESTIONS.items()
+        if any(check.group == group for check in result.checks)
+    )
+    return Section("The gate", tables or (Paragraph("The night ended before any check could be made."),))
+
+
+def _check_table(question: str, checks: list[Check]) -> Table:
+    columns = (
+        Column("check", width=24),
+        Column("value", numeric=True, width=10),
+        Column("bound", numeric=True, width=14),
+        Column("result", width=9),
+        Column("why"),
+    )
+    rows = tuple((check.name, *value_and_bound(check), passed_or_not(check.passed), check.why) for check in checks)
+    failed = frozenset(position for position, check in enumerate(checks) if not check.passed)
+    return Table(columns, rows, question, failed)
+
+
+def _data(material: NightMaterial) -> Section:
+    broken = [finding for finding in material.findings if not finding.held]
+    held = [finding for finding in material.findings if finding.held]
+    blocks: list[Block] = [_account_table(material.result)]
+    if broken:
+        blocks.append(_finding_table(f"Rules that were broken ({len(broken)})", broken))
+    if held:
+        blocks.append(_finding_table(f"Rules that held ({len(held)})", held, folded=True))
+    if material.result.snapshot is not None:
+        blocks.append(_snapshot_table(material.result))
+    return Section("The data", tuple(blocks))
+
+
+def _account_table(result: NightResult) -> Table:
+    account = result.delivery
+    parts = {
+        "accepted": account.accepted,
+        "revised": account.revised,
+        "duplicate": account.duplicate,
+        "quarantined": account.quarantined,
+    }
+    rows = [(name, count(n), _share(n, account.delivered), "") for name, n in parts.items()]
+    rules = ", ".join(f"{rule} {count(n)}" for rule, n in account.by_rule.items())
+    rows[-1] = (*rows[-1][:3], rules)
+    rows.append(("delivered", count(account.delivered), "", "the sum of the four"))
+    columns = (
+        Column("rows", width=16),
+        Column("count", numeric=True, width=12),
+        Column("share", numeric=True, width=12),
+        Column("by rule"),
+    )
+    return Table(columns, tuple(rows), "Account of the delivery")
+
+
+def _finding_table(caption: str, findings: list[Finding], folded: bool = False) -> Table:
+    columns = (
+        Column("rule", width=18),
+        Column("level", width=11),
+        Column("count", numeric=True, width=9),
+        Column("what was found", width=38),
+        Column("for example"),
+    )
+    rows = tuple(
+        (finding.rule, finding.level, count(finding.count), finding.why, ", ".join(finding.examples))
+        for finding in findings
+    )
+    stops = frozenset(i for i, finding in enumerate(findings) if finding.level == "stop" and not finding.held)
+    return Table(columns, rows, caption, stops, folded)
+
+
+def _snapshot_table(result: NightResult) -> Table:
+    snapshot = result.snapshot
+    assert snapshot is not None
+    columns = (Column("rows", numeric=True), Column("symbols", numeric=True), Column("first"), Column("last"))
+    row = (count(snapshot.rows), count(snapshot.symbols), str(snapshot.first), str(snapshot.last))
+    return Table(
+        (*columns, Column("content hash")), ((*row, snapshot.hash),), f"Snapshot, as known at {moment(snapshot.as_of)}"
+    )
+
+
+def _targets(material: NightMaterial) -> Section:
+    if not material.scales:
+        return Section("Targets and bounds", ())
+    blocks: list[Block] = [_scale_table(material.scales, material.history)]
+    by_night = _with_tonight(material)
+    if len(by_night) > 1:
+        drawn = pictures.nights(by_night, tuple(material.scales))
+        blocks.append(Pictures((Picture(drawn, "Percentiles and bounds of the targets, night by night"),)))
+    return Section("Targets and bounds", tuple(blocks))
+
+
+def _scale_table(scales: Mapping[str, Scale], history: pd.DataFrame) -> Table:
+    columns = [Column("training targets", width=20)]
+    for head in scales:
+        titles = (f"{head} tonight", "last night", "median of the nights", "tonight / median")
+        columns += [Column(title, numeric=True, width=80 // (4 * len(scales))) for title in titles]
+    rows = []
+    for name, title in _STATISTICS.items():
+        compared = [_compared(scale, name, history) for scale in scales.values()]
+        rows.append((title, *(cell for cells in compared for cell in cells)))
+    shares = [percent(scale.clipped_share, 3) for scale in scales.values()]
+    sizes = [count(scale.rows) for scale in scales.values()]
+    for title, shown in (("share above the bound", shares), ("rows", sizes)):
+        rows.append((title, *(cell for text in shown for cell in (text, "", "", ""))))
+    caption = (
+        f"Tonight against the last {len(history)} nights" if len(history) else "Tonight; no earlier night is known"
+    )
+    return Table(tuple(columns), tuple(rows), caption)
+
+
+def _compared(scale: Scale, name: str, history: pd.DataFrame) -> tuple[str, str, str, str]:
+    """One statistic of one head: tonight, last night, the median of the last nights, and tonight over that median."""
+    own = {"mean": scale.mean, "median": scale.median, "proposed": scale.proposed, "scale": scale.scale}
+    value = own.get(name, scale.percentiles.get(name))
+    past = _past(history, f"{scale.head}_{name}")
+    last, usual = (float(past.iloc[-1]), float(past.median())) if len(past) else (None, None)
+    ratio = fixed(value / usual, 3) if value is not None and usual else ABSENT
+    return fixed(value, 5), fixed(last, 5), fixed(usual, 5), ratio
+
+
+def _past(history: pd.DataFrame, column: str) -> pd.Series:
+    if column not in history:
+        return pd.Series(dtype="float64")
+    return pd.to_numeric(history[column], errors="coerce").dropna()
+
+
+def _with_tonight(material: NightMaterial) -> pd.DataFrame:
+    """The last nights and tonight as their last row; the session's own earlier tries are left out of the picture."""
+    session = pd.Timestamp(material.result.session)
+    facts: dict[str, object] = {"session": session, "direction_auc": material.result.metrics.get("direction_auc")}
+    for head, scale in material.scales.items():
+        facts |= {f"{head}_scale": scale.scale, **{f"{head}_{name}": p for name, p in scale.percentiles.items()}}
+    if material.history.empty:
+        return pd.DataFrame([facts])
+    past = material.history.assign(session=pd.to_datetime(material.history["session"]))
+    return pd.concat([past[past["session"] < session], pd.DataFrame([facts])], ignore_index=True)
+
+
+def _training(curves: pd.DataFrame) -> Section:
+    if curves.empty:
+        return Section("Training", ())
+    drawn = Picture(pictures.learning_curves(curves), "Training and validation loss by epoch, the chosen epoch marked")
+    return Section("Training", (Pictures((drawn,)),))
+
+
+def _direction(material: NightMaterial) -> Section:
+    evidence = material.evidence
+    curve = diagnostics.roc_curve(evidence, block_sessions=material.block_sessions, confidence=material.confidence)
+    if curve is None:
+        return Section("Direction, out of sample", ())
+    named = {"5-day reversal": "reversal", "volatility only": "p_up_volatility_only"}
+    found = {name: diagnostics.roc_curve(evidence, score, replicates=1) for name, score in named.items()}
+    beside = {f"{name}, AUC {fixed(other.area)}": other for name, other in found.items() if other is not None}
+    by_session = diagnostics.auc_by(evidence, "session").dropna()
+    window = max(1, min(_ROLLING_SESSIONS, len(by_session) // 3))
+    label = _auc_label(material, curve)
+    rows = diagnostics.directed(evidence)
+    blocks: list[Block] = [
+        Paragraph(
+            f"{count(len(rows))} rows of {count(rows['session'].nunique())} sessions, {_span(rows['session'])}. "
+            f"The band is drawn from blocks of {material.block_sessions} sessions, all symbols of a session together, "
+            "because rows of one session move together and labels overlap."
+        ),
+        Pictures((Picture(pictures.roc(curve, beside, label), f"ROC of the direction: {label}"),)),
+        Pictures(
+            (
+                Picture(pictures.reliability(diagnostics.reliability(evidence)), "Reliability of the direction"),
+                Picture(pictures.auc_by_session(by_session, window), "AUC of the direction by session"),
+            )
+        ),
+        _metric_table(material.result),
+    ]
+    return Section("Direction, out of sample", tuple(blocks))
+
+
+def _auc_label(material: NightMaterial, curve: diagnostics.RocCurve) -> str:
+    metrics = material.result.metrics
+    auc, low, high = (metrics.get(f"direction_auc{end}") for end in ("", "_low", "_high"))
+    label = f"candidate, AUC {fixed(curve.area if auc is None else auc)}"
+    if low is None or high is None:
+        return label
+    return f"{label} ({percent(material.confidence, 0)} interval {fixed(low)} … {fixed(high)})"
+
+
+def _metric_table(result: NightResult) -> Table:
+    rows = tuple((name.replace("_", " "), significant(value)) for name, value in result.metrics.items())
+    columns = (Column("metric", width=70), Column("value", numeric=True))
+    return Table(columns, rows, "All metrics of the evidence", folded=True)
+
+
+def _bounded_heads(material: NightMaterial) -> Section:
+    drawn = []
+    for head in diagnostics.bounded_heads(material.evidence):
+        if head not in material.scales or material.evidence.empty:
+            continue
+        predicted, realised = (_finite(material.evidence[column]) for column in (head, f"{head}_target"))
+        png = pictures.histograms(head, predicted, realised, material.scales[head].scale)
+        drawn.append(Picture(png, f"Histogram of predicted and realised {head}, with the bound"))
+    return Section("Bounded heads, out of sample", (Pictures(tuple(drawn)),) if drawn else ())
+
+
+def _groups(material: NightMaterial) -> Section:
+    evidence = material.evidence
+    if evidence.empty:
+        return Section("By symbol", ())
+    symbols = diagnostics.by_group(evidence, "symbol")
+    shown = symbols if len(symbols) <= 2 * _SYMBOLS_SHOWN else None
+    blocks: list[Block] = [Paragraph(_luck(symbols))]
+    if material.sectors:
+        sector = evidence["symbol"].map(dict(material.sectors)).fillna("unknown")
+        by_sector = diagnostics.by_group(evidence.assign(sector=sector), "sector")
+        blocks.append(_group_table(f"By sector ({len(by_sector)})", by_sector, None))
+    if shown is not None:
+        blocks.append(_group_table(f"All {len(symbols)} symbols", shown, material.sectors))
+    else:
+        most, fewest = symbols.head(_SYMBOLS_SHOWN), symbols.tail(_SYMBOLS_SHOWN)
+        blocks.append(_group_table(f"The {_SYMBOLS_SHOWN} symbols with the most rows", most, material.sectors))
+        blocks.append(_group_table(f"The {_SYMBOLS_SHOWN} symbols with the fewest rows", fewest, material.sectors))
+        blocks.append(_group_table(f"All {len(symbols)} symbols", symbols, material.sectors, folded=True))
+    return Section("By symbol", tuple(blocks))
+
+
+def _luck(symbols: pd.DataFrame) -> str:
+    """How far one symbol's AUC strays without any skill: Mann-Whitney, n / 2 rows of each class."""
+    n_rows = float(symbols["rows"].median())
+    spread = float(np.sqrt((n_rows + 1) / 3) / n_rows)
+    return (
+        f"Half of the symbols have {count(n_rows)} rows or more. On so many rows the AUC of a single symbol strays "
+        f"from 0.5 by ± {fixed(spread, 2)} (one standard deviation) by luck alone, further where labels overlap: read "
+        "these rows for errors in the data, not for skill. Among symbols of equally many rows the largest error of "
+        "the volatility comes first."
+    )
+
+
+def _group_table(caption: str, table: pd.DataFrame, sectors: Mapping[str, str] | None, folded: bool = False) -> Table:
+    heads = [head for head in ("volatility", "magnitude") if f"{head}_mae" in table]
+    columns = [Column(str(table.index.name)), *([Column("sector")] if sectors else [])]
+    columns += [Column("rows", numeric=True), Column("AUC", numeric=True)]
+    for head in heads:
+        columns += [Column(f"{head} {what}", numeric=True) for what in ("MAE", "predicted", "realised")]
+    rows = []
+    for name, row in table.iterrows():
+        labels = [str(name), *([sectors.get(str(name), "unknown")] if sectors else [])]
+        numbers = [fixed(row[key]) for head in heads for key in (f"{head}_mae", head, f"{head}_target")]
+        rows.append((*labels, count(row["rows"]), fixed(row["auc"], 3), *numbers))
+    return Table(tuple(columns), tuple(rows), caption, folded=folded)
+
+
+def _timings(result: NightResult) -> Section:
+    if not result.timings:
+        return Section("Timings", ())
+    whole = sum(result.timings.values())
+    rows = [(stage, duration(seconds), _share(seconds, whole)) for stage, seconds in result.timings.items()]
+    rows.append(("sum", duration(whole), ""))
+    columns = (Column("stage", width=60), Column("time", numeric=True), Column("share", numeric=True))
+    return Section("Timings", (Table(columns, tuple(rows)),))
+
+
+def _next_steps(result: NightResult) -> Section:
+    failed = [check for check in result.checks if not check.passed]
+    blocks: list[Block] = []
+    if failed:
+        opening = "It passed without these checks:" if result.verdict == "promote" else "The checks that failed:"
+        blocks += [Paragraph(opening), Bullets(tuple(_missed(check) for check in failed))]
+    if result.verdict == "keep":
+        groups = {check.group for check in failed}
+        advice = tuple(text for group, text in _ADVICE.items() if group in groups)
+        blocks.append(Bullets(advice) if advice else Paragraph("No check failed; the reason at the top decided."))
+        blocks.append(Paragraph("Try a change on this very night, without promoting anything:"))
+        blocks.append(Command(f"nocturne retrain --session {result.session} --set SECTION.KEY=VALUE --no-promote"))
+    elif result.champion != result.version:
+        blocks.append(Paragraph("The candidate passed, but promotion was not asked for: the alias has not moved."))
+    else:
+        blocks.append(Paragraph("Nothing needs to be done. If the model misbehaves in service, move back with:"))
+        blocks.append(Command('nocturne rollback --reason "what was seen"'))
+    return Section("What to do next", tuple(blocks))
+
+
+def _missed(check: Check) -> str:
+    gap = shortfall(check)
+    by = f"missed its bound by {gap}" if gap else "has no value" if check.value is None else "failed"
+    return f"{check.name} {by}. {check.why}"
+
+
+def _finite(values: pd.Series) -> pictures.FloatArray:
+    numbers = values.to_numpy("float64")
+    finite: pictures.FloatArray = numbers[np.isfinite(numbers)]
+    return finite
+
+
+def _span(sessions: Iterable[object]) -> str:
+    days = pd.to_datetime(pd.Series(sessions))
+    return f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}"
+
+
+def _share(part: float, whole: float) -> str:
+    return percent(part / whole) if whole else ABSENT

@@ -1,0 +1,157 @@
+"""The night's report, whole and of nights that ended early."""
+
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from models.records import Check
+from models.report import NightMaterial, night_page, render_html, render_markdown
+from tests import synthetic_night
+
+HOSTILE = '<img src=x onerror="alert(1)">|S&P'
+
+
+@pytest.fixture(scope="module")
+def whole_night() -> NightMaterial:
+    return synthetic_night.material()
+
+
+@pytest.fixture(scope="module")
+def page(whole_night) -> str:
+    return render_html(whole_night)
+
+
+@pytest.fixture(scope="module")
+def artifact(whole_night) -> str:
+    return render_markdown(whole_night)
+
+
+@pytest.fixture
+def empty_night(whole_night) -> NightMaterial:
+    nothing = pd.DataFrame()
+    result = whole_night.result.model_copy(
+        update={
+            "verdict": "keep",
+            "reason": "Too little history: 31 sessions, 40 needed.",
+            "version": None,
+            "champion": None,
+            "checks": (),
+            "metrics": {},
+            "snapshot": None,
+            "timings": {},
+        }
+    )
+    return NightMaterial(result, (), {}, history=nothing, curves=nothing, evidence=nothing)
+
+
+@pytest.fixture
+def short_night(empty_night) -> NightMaterial:
+    """A verdict with its checks and nothing to draw."""
+    return replace(empty_night, result=synthetic_night.result("promote"))
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", text)
+
+
+def test_the_verdict_stands_before_everything_else(page):
+    assert page.index("✓ Promoted") < page.index(synthetic_night.result().reason) < page.index("<h2>")
+
+
+def test_the_sections_follow_the_reader_s_questions(page):
+    assert headings(page) == [
+        "The gate",
+        "The data",
+        "Targets and bounds",
+        "Training",
+        "Direction, out of sample",
+        "Bounded heads, out of sample",
+        "By symbol",
+        "Timings",
+        "What to do next",
+    ]
+
+
+def test_both_forms_have_the_same_sections(page, artifact):
+    assert re.findall(r"^## (.*)$", artifact, re.MULTILINE) == headings(page)
+
+
+def test_both_forms_show_the_same_pictures(page, artifact):
+    shown = [re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]+", text) for text in (page, artifact)]
+    assert shown[0] == shown[1]
+    assert len(shown[0]) == 7
+
+
+@pytest.mark.parametrize("form", ["page", "artifact"])
+def test_a_report_of_300_symbols_stays_below_a_megabyte_and_a_half(form, request):
+    assert len(request.getfixturevalue(form)) < 1_500_000
+
+
+@pytest.mark.parametrize("word", ["✓ pass", "✗ fail"])
+def test_a_check_says_in_words_whether_it_passed(page, artifact, word):
+    assert word in page
+    assert word in artifact
+
+
+def test_the_interval_is_the_one_that_the_gate_judged_on(page):
+    assert "AUC 0.5272 (90 % interval 0.4988 … 0.5521)" in page
+
+
+def test_the_note_on_the_demo_is_shown_in_both_forms(whole_night, page, artifact):
+    sentence = "settings were chosen with its own scores in view"
+    assert sentence in page
+    assert sentence in artifact
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown])
+def test_html_in_a_symbol_name_is_shown_and_not_run(whole_night, render):
+    frame = synthetic_night.evidence(12, 20)
+    frame["symbol"] = frame["symbol"].replace({"S003": HOSTILE})
+    finding = whole_night.findings[0].model_copy(update={"examples": (HOSTILE,)})
+    text = render(replace(whole_night, evidence=frame, findings=(finding,), sectors={HOSTILE: HOSTILE}))
+    assert "<img src=x" not in text
+    assert text.count("&lt;img src=x") >= 3
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown])
+def test_a_night_with_nothing_to_show_still_says_why(empty_night, render):
+    assert "Too little history: 31 sessions, 40 needed." in render(empty_night)
+
+
+def test_a_night_with_nothing_to_show_has_no_empty_sections(empty_night):
+    assert headings(render_html(empty_night)) == ["The gate", "The data", "What to do next"]
+
+
+def test_a_first_night_has_its_percentiles_without_a_past(whole_night):
+    first = night_page(replace(whole_night, history=pd.DataFrame()))
+    targets = next(section for section in first.sections if section.title == "Targets and bounds")
+    assert [type(block).__name__ for block in targets.blocks] == ["Table"]
+
+
+def test_a_model_of_the_direction_alone_is_reported_without_bounded_heads(whole_night):
+    heads = [column for column in whole_night.evidence if "volatility" in column or "magnitude" in column]
+    alone = replace(whole_night, evidence=whole_night.evidence.drop(columns=heads), scales={})
+    assert "Bounded heads, out of sample" not in headings(render_html(alone))
+
+
+def test_predictions_that_are_not_finite_do_not_hide_the_report_that_says_so(whole_night):
+    broken = whole_night.evidence.assign(volatility=float("inf"), p_up=float("nan"))
+    assert "Bounded heads, out of sample" in headings(render_html(replace(whole_night, evidence=broken)))
+
+
+def test_a_kept_night_says_by_how_much_each_check_failed(short_night):
+    text = render_html(replace(short_night, result=synthetic_night.result("keep")))
+    assert "direction floor missed its bound by 0.0012." in text
+
+
+def test_a_check_without_a_value_says_that_it_has_none(short_night):
+    missing = Check(name="finite", group="health", value=None, bound=1.0, passed=False, why="No prediction is finite.")
+    result = short_night.result.model_copy(update={"verdict": "keep", "checks": (missing,)})
+    assert "finite has no value. No prediction is finite." in render_html(replace(short_night, result=result))
+
+
+def test_a_candidate_that_passed_without_being_promoted_is_not_called_promoted(short_night):
+    result = short_night.result.model_copy(update={"champion": "2010-08-12-aa41c022"})
+    assert night_page(replace(short_night, result=result)).headline.startswith("✓ Passed, not promoted")
