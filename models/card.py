@@ -28,7 +28,7 @@ class ModelCard(Record):
     """The night's configuration without its storage."""
 
     @classmethod
-    def of(cls, config: RetrainConfig, scales: dict[str, float], **facts: Any) -> "ModelCard":  # noqa: ANN401
+    def of(cls, config: RetrainConfig, scales: dict[str, float], **facts: Any) -> "ModelCard":
         """The card of a model made with this configuration."""
         losses = config.training.losses.model_dump()
         return cls(

@@ -269,11 +269,16 @@ class RetrainConfig(Section):
     training: TrainingConfig = TrainingConfig()
     gate: GateConfig = GateConfig()
     storage: StorageConfig = StorageConfig()
+    note: str = ""
+    """A sentence that the night's report opens with; it changes nothing else."""
+
+
+DEFAULT: Final = RetrainConfig()
 
 
 def config_hash(config: RetrainConfig) -> str:
-    """Hash of all that can change a night's answer: where things are stored is left out."""
-    return _digest(config.model_dump(mode="json", exclude={"storage"}))
+    """Hash of all that can change a night's answer: where things are stored and what is remarked are left out."""
+    return _digest(config.model_dump(mode="json", exclude={"storage", "note"}))
 
 
 def recipe_hash(config: RetrainConfig, models_code: str) -> str:

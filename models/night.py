@@ -1,17 +1,24 @@
 """A night: its identity, and the files that its stages hand to one another."""
 
 import hashlib
-import json
-from collections.abc import Iterable
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+import fsspec
 import pandas as pd
+from pydantic import BaseModel
 
 from models.config import RetrainConfig, config_hash, recipe_hash
-from models.locations import Locations, exists, open_at
-from models.records import NightResult, Record, Snapshot
+from models.dataset import Dataset
+from models.locations import Locations, exists, is_local, open_at
+from models.records import Record, Snapshot
+
+RecordType = TypeVar("RecordType", bound=BaseModel)
 
 PACKAGES: Final = ("flows", "tasks", "expectations", "models")
 
@@ -46,7 +53,7 @@ class NightRecord(Record):
 
 
 @cache
-def code_hash(packages: Iterable[str]) -> str:
+def code_hash(packages: tuple[str, ...]) -> str:
     """Hash over the source files of these packages, in the checkout or where they are installed."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
@@ -76,16 +83,39 @@ class NightFiles:
         with open_at(self.uri(f"{name}.parquet")) as file:
             return pd.read_parquet(file)
 
-    def write_json(self, name: str, value: object) -> None:
+    def write_record(self, name: str, record: BaseModel) -> None:
         with open_at(self.uri(f"{name}.json"), "w") as file:
-            file.write(json.dumps(value, indent=1))
+            file.write(record.model_dump_json(indent=1))
 
-    def read_json(self, name: str) -> object:
+    def read_record(self, name: str, kind: type[RecordType]) -> RecordType:
         with open_at(self.uri(f"{name}.json"), "r") as file:
-            return json.loads(file.read())
+            return kind.model_validate_json(file.read())
 
-    def write_result(self, result: NightResult) -> None:
-        self.write_json("result", result.model_dump(mode="json"))
+    def read_dataset(self, config: RetrainConfig) -> Dataset:
+        """The night's dataset, from the bars and the market's returns that its snapshot wrote."""
+        market = self.read_frame("market").set_index("session")["market_return"]
+        return Dataset.of(self.read_frame("bars"), market, config)
 
-    def read_result(self) -> NightResult:
-        return NightResult.model_validate(self.read_json("result"))
+    def store_directory(self, name: str, local: Path) -> str:
+        """Move a local directory here as a whole; one that was there before gives way. Returns its URI."""
+        target = self.uri(name)
+        if not is_local(target):
+            filesystem, path = fsspec.core.url_to_fs(target)
+            filesystem.put(f"{local}/", f"{path}/", recursive=True)
+            return target
+        shutil.rmtree(target, ignore_errors=True)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(local, target)
+        return target
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """A directory at any location as a local path: itself if it is local, else a copy for as long as it is needed."""
+    if is_local(uri):
+        yield Path(uri)
+        return
+    with tempfile.TemporaryDirectory(prefix="nocturne-") as temporary:
+        filesystem, path = fsspec.core.url_to_fs(uri)
+        filesystem.get(f"{path}/", f"{temporary}/", recursive=True)
+        yield Path(temporary)

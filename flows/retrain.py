@@ -1,0 +1,102 @@
+"""One night, read top to bottom: ingest, validate, targets, train, evaluate, gate, promote or keep, score, report."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from prefect import flow
+
+from flows.train import train
+from models.clean_process import CleanProcess
+from models.config import DEFAULT, RetrainConfig
+from models.gate import too_little_history
+from models.night import NightRecord
+from models.records import NightResult, Verdict
+from models.timings import Timings
+from tasks.close import Outcome, close_night, recorded_result
+from tasks.evaluate import evaluate
+from tasks.gate import judge
+from tasks.ingest import ingest_delivery
+from tasks.report import report_night
+from tasks.score import score_session
+from tasks.snapshot import identify_night, take_snapshot
+from tasks.targets import measure_history, recompute_targets
+
+
+@flow(name="retrain", flow_run_name="retrain {session}")
+def retrain(
+    session: date | None = None,
+    config: RetrainConfig = DEFAULT,
+    deliveries: Sequence[str] = (),
+    promote: bool = True,
+) -> NightResult:
+    """Retrain tonight's model and make it champion if it passes the gate.
+
+    Args:
+        session: Session to run for; the last in the store when empty.
+        config: All settings of the night.
+        deliveries: Files to ingest first, paths or URIs.
+        promote: Off: judge and report, but decide nothing; the same night can still be decided later.
+    """
+    timings = Timings()
+    with timings("ingest"):
+        delivered = [ingest_delivery(uri, config) for uri in deliveries]
+    with timings("snapshot"):
+        night = take_snapshot(session, config)
+    if (recorded := recorded_result(night, config)) is not None:
+        return recorded
+    with CleanProcess.start() as clean:
+        outcome = earn(night, config, timings)
+        with timings("decide"):
+            result = close_night(night, outcome, clean, config, promote)
+    with timings("score"):
+        served = score_session(night.snapshot.session, config)
+    with timings("report"):
+        return report_night(result, outcome, delivered, served, config, timings)
+
+
+def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome:
+    """Train and judge tonight's candidate, as far as the data allow."""
+    snapshot = night.snapshot
+    if not snapshot.rows or snapshot.last != snapshot.session:
+        return Outcome(Verdict(verdict="keep", reason=f"no data: no bars of {snapshot.session} were known in time"))
+    with timings("targets"):
+        history = measure_history(night.night_id, config)
+        if not history.enough:
+            return Outcome(too_little_history(history.available, history.needed))
+        targets = recompute_targets(night, config)
+    with timings("train"):
+        candidate = train(night.night_id, config)
+    with timings("evaluate"):
+        evidence = evaluate(night, candidate, config)
+    with timings("gate"):
+        verdict = judge(night, candidate, evidence, config)
+    return Outcome(verdict, candidate, targets, evidence)
+
+
+def plan(session: date | None, config: RetrainConfig, deliveries: Sequence[str] = ()) -> dict[str, Any]:
+    """What a night would read and do, without doing it; deliveries are not opened."""
+    from datetime import UTC, datetime
+
+    from models.ledger import Ledger
+    from models.locations import Locations
+    from models.store import BarsStore
+
+    locations = Locations(config.storage)
+    if session is None and BarsStore(locations).last_session() is None:
+        return {"would_ingest": list(deliveries), "would_read": "what these deliveries bring; the store is empty"}
+    night = identify_night(session, config, datetime.now(UTC), write=False)
+    decision = Ledger(locations).decision(night.night_id)
+    return {
+        "would_ingest": list(deliveries),
+        "session": str(night.snapshot.session),
+        "as_of": night.snapshot.as_of.isoformat(),
+        "rows": night.snapshot.rows,
+        "symbols": night.snapshot.symbols,
+        "first": str(night.snapshot.first),
+        "night_id": night.night_id,
+        "would_make": night.version,
+        "decided_already": None if decision is None else f"{decision.verdict}: {decision.reason}",
+        "champion": Ledger(locations).champion_version(),
+        "would_write": {"home": locations.home, "tracking": locations.tracking_uri},
+    }

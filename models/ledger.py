@@ -1,0 +1,176 @@
+"""The ledger: every decision ever made, in the order in which it was made. It answers what served when, and why.
+
+A decision is appended and never changed. Its place in the order is the column `sequence`, not `decided_at`: the clocks
+of two machines may disagree, the table cannot.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from models.errors import StoreError
+from models.locations import Locations
+from models.records import LedgerEntry
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+_WRITER = "nocturne-ledger"
+"""All appends share this transaction name, so that Delta lets only one of two simultaneous ones through."""
+_ATTEMPTS = 10
+_AS_JSON = ("hashes", "facts")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The append-only table of decisions; at most one per night."""
+
+    locations: Locations
+
+    def append(self, entry: LedgerEntry) -> None:
+        """Record a decision. The same entry again changes nothing.
+
+        Raises:
+            StoreError: this night has another decision already, or the table cannot be read or written.
+        """
+        from deltalake.exceptions import CommitFailedError
+
+        for attempt in range(1, _ATTEMPTS + 1):
+            with self._explained("written"):
+                try:
+                    self._append_to(self._table() or self._created(), entry)
+                    return
+                except CommitFailedError:  # another writer came first: look again, this night may be decided by now
+                    if attempt == _ATTEMPTS:
+                        raise
+
+    def entries(self) -> tuple[LedgerEntry, ...]:
+        """All decisions, oldest first."""
+        with self._explained("read"):
+            return _read(self._table())
+
+    def decision(self, night_id: str) -> LedgerEntry | None:
+        """What this night decided; None while it has not."""
+        return next((entry for entry in self.entries() if entry.night_id == night_id), None)
+
+    def champion(self) -> LedgerEntry | None:
+        """The promotion or rollback that made the present champion."""
+        return last_move(self.entries())
+
+    def champion_version(self) -> str | None:
+        """The version that serves; None where nothing does."""
+        move = self.champion()
+        return move.champion_after if move else None
+
+    def previous_champion(self) -> str | None:
+        """The version to which a rollback without a named one goes; see `line_of_champions`."""
+        line = line_of_champions(self.entries())
+        return line[-2] if len(line) > 1 else None
+
+    def recent_facts(self, n: int, before: date | None = None) -> list[dict[str, float | None]]:
+        """Facts of the last nights that measured any, newest last.
+
+        Args:
+            n: Number of nights, at least 1.
+            before: Only nights of earlier sessions, so that a replayed night does not read its own future.
+        """
+        nights = (entry for entry in self.entries() if before is None or entry.session < before)
+        return [dict(entry.facts) for entry in nights if entry.facts][-n:]
+
+    @property
+    def _uri(self) -> str:
+        return self.locations.table("ledger")
+
+    def _table(self) -> "DeltaTable | None":
+        from deltalake import DeltaTable
+
+        return DeltaTable(self._uri) if DeltaTable.is_deltatable(self._uri) else None
+
+    def _created(self) -> "DeltaTable":
+        """An empty ledger, so that even the first two appends meet on a table that both have read."""
+        from deltalake import DeltaTable
+
+        return DeltaTable.create(self._uri, _schema(), mode="ignore")
+
+    def _holds(self, decided: Sequence[LedgerEntry], entry: LedgerEntry) -> bool:
+        known = next((one for one in decided if one.night_id == entry.night_id), None)
+        if known is None or known == entry:
+            return known is not None
+        raise StoreError(
+            f"Night {entry.night_id} is decided already in {self._uri}: {known.verdict} at "
+            f"{known.decided_at:%Y-%m-%d %H:%M} UTC ({known.reason}); a second decision ({entry.verdict}) is refused. "
+            f"Read the recorded one with `nocturne status`; another seed, configuration or snapshot is another night."
+        )
+
+    def _append_to(self, table: "DeltaTable", entry: LedgerEntry) -> None:
+        from deltalake import CommitProperties, Transaction, write_deltalake
+
+        decided = _read(table)
+        if self._holds(decided, entry):
+            return
+        sequence = len(decided)
+        only_if_unchanged = CommitProperties(app_transactions=[Transaction(_WRITER, sequence)])
+        write_deltalake(table, _row(entry, sequence), mode="append", commit_properties=only_if_unchanged)
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        from deltalake.exceptions import DeltaError
+
+        try:
+            yield
+        except (DeltaError, OSError) as error:
+            cause = str(error).strip().splitlines()[0]
+            raise StoreError(
+                f"The ledger at {self._uri} cannot be {done}: {cause}. The champion is untouched. Check that the place "
+                f"is there, writable and not full; if a file of the table is damaged or lost, put it back from a "
+                f"backup. Never delete the ledger: it alone knows what served when."
+            ) from error
+
+
+def last_move(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
+    """The newest entry that changed what serves."""
+    return next((entry for entry in reversed(entries) if entry.verdict != "keep"), None)
+
+
+def line_of_champions(entries: Sequence[LedgerEntry]) -> tuple[str, ...]:
+    """The versions that led to the present champion, which is the last of them.
+
+    A promotion adds its version at the end. A rollback cuts the line back to its target: what was rolled away from
+    leaves the line, so a second rollback goes one step further back and never returns by itself to a version that
+    somebody has rejected. Going forward again takes its name (`--to`), which adds it at the end.
+    """
+    line: list[str] = []
+    for entry in entries:
+        if entry.verdict == "keep" or entry.champion_after is None:
+            continue
+        if entry.verdict == "rollback" and entry.champion_after in line:
+            del line[line.index(entry.champion_after) + 1 :]
+        else:
+            line.append(entry.champion_after)
+    return tuple(line)
+
+
+def _read(table: "DeltaTable | None") -> tuple[LedgerEntry, ...]:
+    if table is None:
+        return ()
+    rows = table.to_pyarrow_table().sort_by("sequence").drop_columns("sequence").to_pylist()
+    return tuple(LedgerEntry(**{**row, **{name: json.loads(row[name]) for name in _AS_JSON}}) for row in rows)
+
+
+def _row(entry: LedgerEntry, sequence: int) -> "pa.Table":
+    import pyarrow as pa
+
+    values = entry.model_dump() | {name: json.dumps(getattr(entry, name), sort_keys=True) for name in _AS_JSON}
+    return pa.Table.from_pylist([values | {"sequence": sequence}], schema=_schema())
+
+
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    moment = pa.timestamp("us", tz="UTC")
+    types = {"session": pa.date32(), "as_of": moment, "decided_at": moment, "sequence": pa.int64()}
+    return pa.schema([(name, types.get(name, pa.string())) for name in (*LedgerEntry.model_fields, "sequence")])

@@ -1,0 +1,170 @@
+"""The model registry, over MLflow: exported directories as artifacts, and one alias that says what serves.
+
+What is registered is a directory of plain files: a SavedModel, a golden batch, a card and the out-of-sample frame.
+Nothing in it is pickled. The alias `champion` moves in one statement, so at every moment exactly one model serves.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from models.errors import RegistryError
+from models.locations import Locations, is_local
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL: Final = "nocturne"
+ALIAS: Final = "champion"
+_VERSION: Final = "nocturne.version"
+_SQLITE: Final = "sqlite:///"
+
+
+class Registry:
+    """Versions of the model, and which of them is champion."""
+
+    def __init__(self, locations: Locations) -> None:
+        self.locations = locations
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever registered here: known without making a database."""
+        uri = self.locations.tracking_uri
+        return uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists()
+
+    def prepare(self) -> None:
+        """Make the database, if it is not there: migrations take some seconds the first time."""
+        with self._explained("opened"):
+            self._experiment()
+
+    def champion(self) -> str | None:
+        """The version that bears the alias; None where none does. The ledger decides, the alias follows it."""
+        if self.is_new:
+            return None
+        with self._explained("read"):
+            numbers = [one.aliases.get(ALIAS) for one in self._client.search_registered_models(f"name = '{MODEL}'")]
+            if not numbers or numbers[0] is None:
+                return None
+            return str(self._client.get_model_version(MODEL, numbers[0]).tags[_VERSION])
+
+    def versions(self) -> tuple[str, ...]:
+        """All registered versions, newest first."""
+        if self.is_new:
+            return ()
+        with self._explained("read"):
+            return tuple(one.tags[_VERSION] for one in self._versions())
+
+    def register(
+        self,
+        version: str,
+        directory: Path,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Keep an exported model under its version, with what it was made of and what was measured. Once.
+
+        Args:
+            version: Name of the model, unique.
+            directory: Local directory with all its files.
+            params: Settings, for the tracking pages.
+            metrics: Finite numbers.
+            tags: Hashes and whatever else finds it again.
+        """
+        with self._explained("written"):
+            if self._find(version) is not None:
+                return
+            run = self._client.create_run(self._experiment(), run_name=version, tags={_VERSION: version, **tags})
+            for name, value in params.items():
+                self._client.log_param(run.info.run_id, name, value, synchronous=False)
+            for name, value in metrics.items():
+                self._client.log_metric(run.info.run_id, name, value, synchronous=False)
+            self._client.log_artifacts(run.info.run_id, str(directory), "model")
+            self._client.set_terminated(run.info.run_id)
+            if not self._client.search_registered_models(f"name = '{MODEL}'"):
+                self._client.create_registered_model(MODEL)
+            source = f"{run.info.artifact_uri}/model"
+            named = {_VERSION: version, **tags}
+            self._client.create_model_version(MODEL, source, run.info.run_id, tags=named)
+
+    def move_champion(self, version: str | None) -> None:
+        """Let this version serve, or none: one alias moves, in one statement; nothing happens where it is there."""
+        if version == self.champion():
+            return
+        with self._explained("written"):
+            if version is None:
+                self._client.delete_registered_model_alias(MODEL, ALIAS)
+            else:
+                self._client.set_registered_model_alias(MODEL, ALIAS, self._known(version).version)
+
+    def fetch(self, version: str) -> Path:
+        """Local directory of a registered model; of a local store the directory itself.
+
+        Raises:
+            RegistryError: no such version, or its files are gone.
+        """
+        with self._explained("read"):
+            source = str(self._known(version).source).removeprefix("file://")
+            if is_local(source):
+                directory = Path(source)
+            else:
+                from mlflow.artifacts import download_artifacts
+
+                directory = Path(download_artifacts(artifact_uri=source, tracking_uri=self.locations.tracking_uri))
+        if not (directory / "saved_model").is_dir():
+            raise RegistryError(
+                f"The files of model {version} are gone: {directory} holds no saved_model. Put them back from a "
+                f"backup, or let another version serve with `nocturne rollback --to VERSION`."
+            )
+        return directory
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        uri = self.locations.tracking_uri
+        if uri.startswith(_SQLITE):
+            Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(MODEL)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(MODEL, artifact_location=self.locations.artifacts))
+
+    def _versions(self) -> "list[ModelVersion]":
+        return [one for one in self._client.search_model_versions(f"name = '{MODEL}'") if _VERSION in one.tags]
+
+    def _find(self, version: str) -> "ModelVersion | None":
+        return next((one for one in self._versions() if one.tags[_VERSION] == version), None)
+
+    def _known(self, version: str) -> "ModelVersion":
+        found = self._find(version)
+        if found is None:
+            known = ", ".join(one.tags[_VERSION] for one in self._versions()[:10]) or "none"
+            raise RegistryError(
+                f"There is no model {version} in {self.locations.tracking_uri}. Known, newest first: {known}."
+            )
+        return found
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            cause = str(error).strip().splitlines()[0]
+            raise RegistryError(
+                f"The model registry at {self.locations.tracking_uri} cannot be {done}: {cause} What serves has not "
+                f"changed. Check that it is there and writable; if it was made by a newer MLflow, use that MLflow "
+                f"here too, or name another registry in storage.tracking_uri."
+            ) from error

@@ -1,0 +1,87 @@
+"""One append-only Delta table: created when first written, each write atomic and, where it has a name, done once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow import fs
+
+from models.errors import StoreError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table at a path or URI."""
+
+    uri: str
+    schema: pa.Schema
+
+    def read(self, columns: list[str] | None = None, where: ds.Expression | None = None) -> pa.Table:
+        """Rows that satisfy `where`, with column and file push-down; none where the table does not exist yet.
+
+        Raises:
+            StoreError: it is damaged or cannot be reached.
+        """
+        with self._explained("read"):
+            table = self._open()
+            if table is None:
+                fields = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+                return fields.empty_table()
+            dataset = table.to_pyarrow_dataset(schema=self.schema, filesystem=self._files())
+            rows: pa.Table = dataset.to_table(columns=columns, filter=where)
+            return rows
+
+    def append(self, rows: pa.Table, once: str | None = None) -> bool:
+        """Append in one commit. Under a name of `once` that was written before nothing happens and False is returned.
+
+        Raises:
+            StoreError: the place is read-only, full or damaged. Nothing was written.
+        """
+        from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+
+        with self._explained("written"):
+            table = self._open() or DeltaTable.create(self.uri, self.schema, mode="ignore")
+            if once is None:
+                write_deltalake(table, rows.cast(self.schema), mode="append")
+                return True
+            if table.transaction_version(once) is not None:
+                return False
+            named = CommitProperties(app_transactions=[Transaction(once, 1)])
+            write_deltalake(table, rows.cast(self.schema), mode="append", commit_properties=named)
+            return True
+
+    def wrote(self, once: str) -> bool:
+        """Whether the write of this name is in the table."""
+        with self._explained("read"):
+            table = self._open()
+            return table is not None and table.transaction_version(once) is not None
+
+    def _files(self) -> fs.FileSystem:
+        """Arrow's own file system: delta-rs would lend one that calls Python from Arrow's threads, even at exit."""
+        filesystem, path = fs.FileSystem.from_uri(self.uri)
+        return fs.SubTreeFileSystem(path, filesystem)
+
+    def _open(self) -> "DeltaTable | None":
+        from deltalake import DeltaTable
+
+        return DeltaTable(self.uri) if DeltaTable.is_deltatable(self.uri) else None
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        from deltalake.exceptions import DeltaError
+
+        try:
+            yield
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            cause = str(error).strip().splitlines()[0]
+            raise StoreError(
+                f"The table {self.uri} cannot be {done}: {cause}. Nothing was changed and the champion is untouched. "
+                f"Check that the place is there, writable and not full; if a file of the table is damaged or lost, "
+                f"put it back from a backup or ingest the kept files under deliveries/ into a new store."
+            ) from error

@@ -1,0 +1,34 @@
+"""The gate as a stage: it gathers what the rule reads; the rule itself lives in `models.gate`."""
+
+from prefect import task
+
+from models.calendar import Calendar
+from models.config import RetrainConfig
+from models.gate import decide
+from models.locations import Locations
+from models.night import NightFiles, NightRecord
+from models.records import CandidateRecord, Verdict
+from tasks.evaluate import EvidenceRecord, champion_evidence
+from tasks.targets import TargetsRecord
+
+
+@task(name="gate")
+def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceRecord, config: RetrainConfig) -> Verdict:
+    """Promote or keep, with every check that was asked."""
+    files = NightFiles(Locations(config.storage), night.night_id)
+    dataset = files.read_dataset(config)
+    return decide(
+        files.read_frame("candidate/evidence"),
+        config=config.gate,
+        targets=config.targets,
+        relative=dataset.panel.relative and config.targets.direction == "relative",
+        heads=config.network.heads,
+        losses=config.training.losses,
+        scales=files.read_record("targets", TargetsRecord).scales,
+        session=night.snapshot.session,
+        trained_until=candidate.trained_until,
+        agreement=evidence.agreement,
+        findings=evidence.findings,
+        champion=champion_evidence(night, candidate, dataset, config),
+        calendar=Calendar.of(config.data),
+    )

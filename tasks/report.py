@@ -1,0 +1,87 @@
+"""The night's report: an HTML page among the reports, and the same page in the Prefect UI."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from models.bootstrap import block_length
+from models.config import RetrainConfig
+from models.ledger import Ledger
+from models.locations import Locations, open_at
+from models.night import NightFiles
+from models.page import to_html, to_markdown
+from models.records import Account, DeliveryRecord, NightResult
+from models.report import NightMaterial, night_page
+from models.targets import label_reach
+from models.timings import Timings
+from tasks.close import Outcome
+from tasks.score import ScoreResult
+from tasks.targets import HISTORY_NIGHTS
+
+ARTIFACT_KEY = "nocturne-night"
+
+
+@task(name="report", task_run_name="report {material.result.session}", cache_policy=NO_CACHE, retries=1)
+def report(material: NightMaterial, locations: Locations) -> str:
+    """Write the report of a night.
+
+    Returns:
+        Path or URI of the HTML page. A night that is reported again overwrites its own page.
+    """
+    result = material.result
+    page = night_page(material)
+    uri = f"{locations.reports}/{result.session}-{result.night_id}.html"
+    with open_at(uri, "wb") as file:
+        file.write(to_html(page).encode())
+    create_markdown_artifact(
+        key=ARTIFACT_KEY, markdown=to_markdown(page), description=f"{page.headline}\n\n{result.reason}"
+    )
+    return uri
+
+
+def report_night(
+    result: NightResult,
+    outcome: Outcome,
+    delivered: Sequence[DeliveryRecord],
+    served: ScoreResult,
+    config: RetrainConfig,
+    timings: Timings,
+) -> NightResult:
+    """Tell the night: its page, its artifact, and its result with the place of the page in it."""
+    locations = Locations(config.storage)
+    files = NightFiles(locations, result.night_id)
+    account = sum((record.account for record in delivered), Account())
+    told = result.model_copy(update={"delivery": account, "timings": timings.seconds})
+    material = NightMaterial(
+        result=told,
+        findings=(
+            *(found for record in delivered for found in record.findings),
+            *(outcome.targets.findings if outcome.targets else ()),
+            *served.findings,
+        ),
+        scales=outcome.scales,
+        history=_last_nights(locations, result.night_id),
+        curves=files.read_frame("curves") if outcome.candidate else pd.DataFrame(),
+        evidence=files.read_frame("candidate/evidence") if outcome.candidate else pd.DataFrame(),
+        note=config.note or None,
+        confidence=config.gate.confidence,
+        block_sessions=block_length(label_reach(config.targets)),
+    )
+    told = told.model_copy(update={"report": report(material, locations), "timings": timings.seconds})
+    if files.has("result.json"):
+        files.write_record("result", told)
+    return told
+
+
+def _last_nights(locations: Locations, tonight: str) -> pd.DataFrame:
+    """`session, version, verdict` and the facts of the last decided nights, oldest first."""
+    nights = [entry for entry in Ledger(locations).entries() if entry.facts and entry.night_id != tonight]
+    return pd.DataFrame(
+        [
+            {"session": entry.session, "version": entry.version, "verdict": entry.verdict, **entry.facts}
+            for entry in nights[-HISTORY_NIGHTS:]
+        ]
+    )

@@ -1,0 +1,70 @@
+"""The champion moves back: proven in a clean process like a promotion, and recorded with who and why."""
+
+import hashlib
+from datetime import UTC, datetime
+
+from prefect import task
+
+from models.clean_process import CleanProcess
+from models.config import RetrainConfig
+from models.errors import RegistryError
+from models.ledger import Ledger
+from models.locations import Locations
+from models.records import LedgerEntry, Record
+from models.registry import Registry
+from tasks.promote import actor
+
+
+class RollbackResult(Record):
+    """What served before and what serves now."""
+
+    champion_before: str
+    champion: str
+    reason: str
+    actor: str
+
+
+@task(name="move champion back")
+def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackResult:
+    """Move the alias to an earlier version and record it.
+
+    Raises:
+        RegistryError: nothing serves, nothing served earlier, or the named version is unknown or serves already.
+        CandidateRejected: the earlier model no longer loads and reproduces its golden batch; nothing moved.
+    """
+    locations = Locations(config.storage)
+    registry, ledger = Registry(locations), Ledger(locations)
+    before = ledger.champion_version()
+    if before is None:
+        raise RegistryError("Nothing serves yet, so there is nothing to roll back. Run `nocturne retrain` first.")
+    target = to or ledger.previous_champion()
+    if target is None:
+        raise RegistryError(
+            f"{before} is the first champion: no earlier one to go back to. Known versions: "
+            f"{', '.join(registry.versions())}; name one with --to."
+        )
+    if target == before:
+        raise RegistryError(f"{target} serves already; nothing was moved. `nocturne status` shows since when.")
+    with CleanProcess.start() as clean:
+        clean.reproduce(registry.fetch(target))
+    registry.move_champion(target)
+    entry = _entry(reason, before, target, ledger)
+    ledger.append(entry)
+    return RollbackResult(champion_before=before, champion=target, reason=reason, actor=entry.actor)
+
+
+def _entry(reason: str, before: str, target: str, ledger: Ledger) -> LedgerEntry:
+    now = datetime.now(UTC)
+    made = next((one for one in reversed(ledger.entries()) if one.version == target), None)
+    return LedgerEntry(
+        night_id=hashlib.sha256(f"rollback {now.isoformat()} {before} {target}".encode()).hexdigest()[:16],
+        session=made.session if made else now.date(),
+        as_of=now,
+        decided_at=now,
+        verdict="rollback",
+        reason=reason,
+        version=target,
+        champion_before=before,
+        champion_after=target,
+        actor=actor(),
+    )

@@ -1,0 +1,101 @@
+"""The champion's predictions for the latest bars, checked before anybody can read them."""
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+from prefect import task
+
+from models.calendar import Calendar
+from models.config import RetrainConfig
+from models.errors import PredictionsStopped, StoreError
+from models.ledger import Ledger
+from models.locations import Locations
+from models.market import market_of
+from models.night import local_copy
+from models.panel import build_panel, eligible, last_rows
+from models.records import Finding, Record
+from models.registry import Registry
+from models.serving import ServedModel
+from models.store import BarsStore
+
+
+class ScoreResult(Record):
+    """What was published for a session."""
+
+    session: date
+    version: str | None
+    """The champion; None where nothing serves."""
+    predictions: int
+    published: bool
+    """False where the same predictions were there before, or nothing serves."""
+    stale: bool = False
+    """The newest delivery was stopped, so these bars are older than they should be."""
+    why: str
+    findings: tuple[Finding, ...] = ()
+
+
+@task(name="score")
+def score_session(session: date | None, config: RetrainConfig, allow_stale: bool = False) -> ScoreResult:
+    """Predict every symbol with enough recent bars and publish the predictions, once per session and version.
+
+    Raises:
+        StoreError: the store is empty, or its newest delivery was stopped and `allow_stale` is not set.
+        PredictionsStopped: the predictions break their contract; nothing is published.
+    """
+    locations = Locations(config.storage)
+    store = BarsStore(locations)
+    day = session or store.last_session()
+    if day is None:
+        raise StoreError(
+            f"No bars in {locations.table('bars')}: there is nothing to score. "
+            f"Bring a delivery in with `nocturne ingest PATH`."
+        )
+    stopped = [one.name for one in store.deliveries() if one.status == "stopped" and (one.last or day) > day]
+    if session is None and stopped and not allow_stale:
+        raise StoreError(
+            f"The newest delivery ({stopped[-1]}) was stopped, so the last good bars are those of {day}. Mend and "
+            f"deliver it again, or score on the last good bars with --allow-stale."
+        )
+    version = Ledger(locations).champion_version()
+    if version is None:
+        why = "Nothing serves yet: no night has promoted a model. Run `nocturne retrain`."
+        return ScoreResult(session=day, version=None, predictions=0, published=False, why=why)
+    return _publish(day, version, store, config, stale=bool(stopped))
+
+
+def _publish(day: date, version: str, store: BarsStore, config: RetrainConfig, stale: bool) -> ScoreResult:
+    from expectations.predictions import check_predictions
+
+    locations = Locations(config.storage)
+    with local_copy(str(Registry(locations).fetch(version))) as directory:
+        model = ServedModel(directory)
+    made_with = model.card.retrain_config
+    calendar = Calendar.of(config.data)
+    as_of = min(datetime.now(UTC), calendar.as_of(day))
+    sessions_read = 2 * made_with.network.window + made_with.data.gap_sessions
+    bars = store.as_known(as_of, first=calendar.after(day, -sessions_read), last=day)
+    panel = build_panel(bars, made_with.data, market_of(store, bars, made_with.data, as_of))
+    ready = eligible(panel, made_with.network.window, made_with.data.min_present)
+    rows = np.intersect1d(last_rows(panel), np.flatnonzero(ready))
+    predictions = model.predict(panel, rows)
+    findings = check_predictions(
+        predictions, scales=model.card.scales, name=f"{version} served {day}", docs=locations.data_docs
+    )
+    broken = [found for found in findings if not found.held]
+    if broken:
+        raise PredictionsStopped(
+            f"The predictions of {version} for {day} break their contract and were not published: "
+            f"{' '.join(f'{found.rule}: {found.why}' for found in broken)} "
+            f"Yesterday's stay. Look at the bars of {day}, or roll back with `nocturne rollback`."
+        )
+    published = store.publish_predictions(predictions, made_at=datetime.now(UTC))
+    why = f"{len(predictions)} symbols have enough recent bars" if published else "these predictions were there before"
+    return ScoreResult(
+        session=day,
+        version=version,
+        predictions=len(predictions),
+        published=published,
+        stale=stale,
+        why=why,
+        findings=findings,
+    )

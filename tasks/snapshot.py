@@ -1,0 +1,45 @@
+"""Which rows tonight reads, and so which night it is."""
+
+from datetime import UTC, date, datetime
+
+from prefect import task
+
+from models.calendar import Calendar
+from models.config import RetrainConfig
+from models.errors import StoreError
+from models.locations import Locations
+from models.market import market_of
+from models.night import NightFiles, NightRecord
+from models.store import BarsStore
+
+
+@task(name="take snapshot", retries=2, retry_delay_seconds=2)
+def take_snapshot(session: date | None, config: RetrainConfig) -> NightRecord:
+    """The night of a session: its rows as known then, written where every worker can reach them.
+
+    Raises:
+        StoreError: the store is empty, or cannot be read.
+    """
+    return identify_night(session, config, datetime.now(UTC))
+
+
+def identify_night(session: date | None, config: RetrainConfig, now: datetime, write: bool = True) -> NightRecord:
+    """The night of a session, seen from this moment; `write` leaves its rows for the stages that follow."""
+    locations = Locations(config.storage)
+    store = BarsStore(locations)
+    session = session or store.last_session()
+    if session is None:
+        raise StoreError(
+            f"No bars in {locations.table('bars')}: there is nothing to train on. "
+            f"Bring a delivery in with `nocturne ingest PATH`, or try `nocturne retrain --demo`."
+        )
+    as_of = min(now, Calendar.of(config.data).as_of(session))
+    bars, snapshot = store.snapshot(session, as_of, config)
+    night = NightRecord.of(snapshot, config)
+    files = NightFiles(locations, night.night_id)
+    if write and len(bars) and not files.has("night.json"):
+        market = market_of(store, bars, config.data, as_of)
+        files.write_frame("bars", bars)
+        files.write_frame("market", market.rename("market_return").rename_axis("session").reset_index())
+        files.write_record("night", night)
+    return night

@@ -1,0 +1,78 @@
+"""Fitting and exporting the candidate: the stage that needs a GPU, if there is one."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+from prefect import get_run_logger, task
+from prefect.exceptions import MissingContextError
+
+from models.card import ModelCard
+from models.config import RetrainConfig
+from models.features import summaries
+from models.locations import Locations
+from models.night import NightFiles, NightRecord
+from models.panel import windows
+from models.records import CandidateRecord
+from tasks.targets import TargetsRecord
+
+
+@task(name="fit and export")
+def fit_candidate(night_id: str, config: RetrainConfig) -> CandidateRecord:
+    """Train tonight's network from scratch and write it as a SavedModel with a golden batch.
+
+    Raises:
+        TrainingFailed: the loss was not finite, or there was nothing to fit on.
+    """
+    from models.export import GOLDEN_ROWS, export_candidate
+    from models.fit import Material, fit
+
+    files = NightFiles(Locations(config.storage), night_id)
+    night = files.read_record("night", NightRecord)
+    scales = files.read_record("targets", TargetsRecord).scales
+    dataset = files.read_dataset(config)
+    seen = summaries(dataset.panel, config.network.window, config.network.spans)
+    material = Material(seen, dataset.targets, dataset.train, dataset.validation, scales)
+    fitted = fit(material, config, progress=_log_progress)
+    files.write_frame("curves", _curves(fitted.curves, fitted.epochs))
+
+    card = ModelCard.of(
+        config,
+        {head: scale.scale for head, scale in scales.items()},
+        version=night.version,
+        recipe=night.recipe,
+        session=str(night.snapshot.session),
+        trained_until=str(dataset.trained_until),
+        epochs=fitted.epochs,
+    )
+    golden = next(windows(dataset.panel, dataset.evidence[-GOLDEN_ROWS:], config.network.window))
+    with tempfile.TemporaryDirectory(prefix="nocturne-") as temporary:
+        hashes = export_candidate(fitted.trunk, card, golden, Path(temporary) / "candidate")
+        uri = files.store_directory("candidate", Path(temporary) / "candidate")
+    return CandidateRecord(
+        version=card.version,
+        uri=uri,
+        hashes=hashes,
+        scales=card.scales,
+        trained_until=dataset.trained_until.item(),
+        recipe=card.recipe,
+        epochs=fitted.epochs,
+        seconds=fitted.seconds,
+        head_weights=dict(fitted.head_weights),
+    )
+
+
+def _curves(curves: tuple[dict[str, float], ...], chosen: int) -> pd.DataFrame:
+    frame = pd.DataFrame(curves)
+    return frame.assign(epoch=frame["epoch"].astype(int), chosen=frame["epoch"] == chosen)
+
+
+def _log_progress(epoch: int, max_epochs: int, val_loss: float, seconds_left: float) -> None:
+    try:
+        log = get_run_logger()
+    except MissingContextError:
+        log = logging.getLogger(__name__)
+    log.info(
+        "epoch %d of at most %d: validation loss %.4f, %.0f s left at most", epoch, max_epochs, val_loss, seconds_left
+    )
