@@ -175,8 +175,10 @@ class NetworkConfig(Section):
     """Dropout before the heads, in training only."""
     heads: tuple[Head, ...] = ("direction", "volatility", "magnitude")
     """Heads to build; direction alone is allowed."""
+    offset: Literal["log_har", "none"] = "log_har"
+    """What the bounded heads start from: a ridge on the log volatilities of the filter bank, or their bias alone."""
     bias: Literal["target_mean", "zero"] = "target_mean"
-    """Starting bias of the bounded heads. zero starts every prediction at half the scale."""
+    """Without an offset, the starting bias of the bounded heads. zero starts every prediction at half the scale."""
 
     @model_validator(mode="after")
     def _spans_fit(self) -> Self:
@@ -202,7 +204,7 @@ class TrainingConfig(Section):
     """Networks trained together and averaged."""
     batch_size: PositiveInt = 1024
     """Rows per step."""
-    learning_rate: float = Field(1e-3, gt=0, le=1)
+    learning_rate: float = Field(3e-4, gt=0, le=1)
     """Adam's step size."""
     weight_decay: float = Field(1e-4, ge=0, le=1)
     """Decoupled weight decay (AdamW); never on biases or the heads."""

@@ -14,6 +14,7 @@ from models.config import RetrainConfig, TrainingConfig
 from models.errors import TrainingFailed
 from models.losses import bounded_loss, direction_loss
 from models.network import build_trunk
+from models.offset import fit_offset
 from models.panel import Float32Array, IntArray
 from models.records import Scale
 from models.targets import Targets
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _PROBE_ROWS: Final = 4096
 """Rows on which the heads' gradients are measured once."""
+_SMALL: Final = 0.1
+"""Of their ordinary size: the bounded heads' kernels while their gradients are measured."""
 
 Progress = Callable[[int, int, float, float], None]
 """Called after each epoch with epoch, max_epochs, validation loss and seconds left at most."""
@@ -125,6 +128,8 @@ class _Loop:
             clipped = np.minimum(getattr(material.targets, head), material.scales[head].scale)
             self.targets[head] = tf.constant(clipped, tf.float32)
         self.head_weights = self._head_weights()
+        if config.network.offset != "none":
+            self._scale_head_kernels(0.0)  # the first prediction is the line's own; the network adds what it learns
         self.optimizer = _optimizer(self.trunk, config.training)
 
     @tf.function
@@ -169,28 +174,44 @@ class _Loop:
         return tf.add_n([self.head_weights[head] * tf.reduce_sum(loss) for head, loss in losses.items()])
 
     def _head_weights(self) -> dict[str, float]:
-        """Weights that give each head its share of the gradient on the fusion layer: measured once, then fixed."""
+        """Weights that give each head its share of the gradient on the fusion layer: measured once, then fixed.
+
+        The kernels of the bounded heads are small while it is measured, so that the predictions lie where training
+        starts; a gradient on the fusion layer is proportional to its head's kernel, which is made up for.
+        """
         shares = self.config.training.gradient_shares
         if shares is None:
             return dict.fromkeys(self.trunk.output, 1.0)
-        fusion_layer = self.trunk.get_layer("fusion").output
+        probe = keras.Model(self.trunk.input, {**self.trunk.output, "fusion": self.trunk.get_layer("fusion").output})
         stride = max(1, len(self.material.train) // _PROBE_ROWS)
         summaries, targets = self._at(self.material.train[::stride])
-        fusion = keras.Model(self.trunk.input, fusion_layer)(summaries)
+        self._scale_head_kernels(_SMALL)
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch(fusion)
-            losses = self._losses(keras.Model(fusion_layer, self.trunk.output)(fusion), targets)
-        norms = {head: float(tf.norm(tape.gradient(loss, fusion))) for head, loss in losses.items()}
+            outputs = probe(summaries)
+            losses = self._losses(outputs, targets)
+        norms = {head: float(tf.norm(tape.gradient(loss, outputs["fusion"]))) for head, loss in losses.items()}
+        self._scale_head_kernels(1 / _SMALL)
+        norms |= {head: norms[head] / _SMALL for head in self.bounded}
         unit = norms["direction"] / shares.direction
         weights = {head: getattr(shares, head) * unit / norm for head, norm in norms.items()}
-        log.info("gradient norms on fusion %s, so head weights %s", norms, weights)
+        log.info("head weights %s", ", ".join(f"{head} {weight:.3g}" for head, weight in weights.items()))
         return weights
+
+    def _scale_head_kernels(self, factor: float) -> None:
+        for head in self.bounded:
+            kernel = self.trunk.get_layer(head).kernel
+            kernel.assign(kernel * factor)
 
 
 def _new_trunk(material: Material, config: RetrainConfig) -> keras.Model:
     rows = material.summaries[material.train]
     mean, sd = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    return build_trunk(mean, np.where(sd > 1e-9, sd, 1.0), material.scales, config.network, config.training.members)
+    offset = None
+    if config.network.offset == "log_har":
+        spans, losses = config.network.spans, config.training.losses
+        offset = fit_offset(material.summaries, material.targets, material.train, spans, losses)
+    members = config.training.members
+    return build_trunk(mean, np.where(sd > 1e-9, sd, 1.0), material.scales, config.network, members, offset)
 
 
 def _optimizer(trunk: keras.Model, training: TrainingConfig) -> keras.optimizers.Optimizer:

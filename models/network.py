@@ -18,9 +18,12 @@ from keras import layers, ops
 
 from models.config import NetworkConfig
 from models.features import FEATURES, bar_features, filter_weights, scale_free
+from models.offset import Offset
 from models.panel import INPUT_COLUMNS, FloatArray
 from models.records import Scale
 
+_LEAST_SHARE: Final = 1e-6
+"""Of the scale: where a start ends, so that its logit is finite."""
 _CLIP: Final = 8.0
 """Standardised summaries beyond this many standard deviations say no more than that."""
 
@@ -110,15 +113,51 @@ class MemberDense(layers.Layer):
 
 
 @register
+class Line(layers.Layer):
+    """A fixed straight line on the summaries, [batch, n] → [batch]: the log forecast where bounded heads start."""
+
+    def __init__(self, slopes: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slopes = list(slopes)
+
+    def call(self, summaries: Any) -> Any:
+        return ops.matmul(summaries, ops.convert_to_tensor(self.slopes, "float32"))
+
+    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (shape[0],)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "slopes": self.slopes}
+
+
+@register
+class StartAt(layers.Layer):
+    """Log forecast [batch] → the u at which scale × sigmoid(u) equals exp(forecast + intercept)."""
+
+    def __init__(self, scale: float, intercept: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.intercept = intercept
+
+    def call(self, log_forecast: Any) -> Any:
+        level = ops.exp(ops.clip(log_forecast + self.intercept, -30.0, 30.0))
+        share = ops.clip(level / self.scale, _LEAST_SHARE, 1 - _LEAST_SHARE)
+        return ops.log(share) - ops.log(1 - share)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale, "intercept": self.intercept}
+
+
+@register
 class BoundedHead(MemberDense):
-    """scale × sigmoid(u), one value per row and member, inside [0, scale] for any finite input.
+    """scale × sigmoid(u + start), one value per row and member, inside [0, scale] for any finite input.
 
     The scale is a weight that is never trained, so it is saved with the model. The end is clipped: rounding can push
     scale × sigmoid past the scale by one unit in the last place.
     """
 
     def __init__(self, scale: float, members: int, **kwargs: Any) -> None:
-        super().__init__(units=1, members=members, activation="sigmoid", **kwargs)
+        super().__init__(units=1, members=members, **kwargs)
         self.scale_value = scale
 
     def build(self, shape: Sequence[int | None]) -> None:
@@ -127,16 +166,18 @@ class BoundedHead(MemberDense):
             (), initializer=keras.initializers.Constant(self.scale_value), trainable=False, name="scale"
         )
 
-    def call(self, inputs: Any) -> Any:
-        share = ops.cast(ops.squeeze(super().call(inputs), -1), "float32")
-        return ops.clip(self.scale * share, 0.0, self.scale)
+    def call(self, inputs: Any, start: Any = 0.0) -> Any:
+        u = ops.cast(ops.squeeze(super().call(inputs), -1), "float32")
+        return ops.clip(self.scale * ops.sigmoid(u + start), 0.0, self.scale)
 
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return self.members, shape[-2]
+    def compute_output_shape(
+        self, inputs_shape: Sequence[int | None], start_shape: Sequence[int | None] | None = None
+    ) -> tuple[int | None, ...]:
+        return self.members, inputs_shape[-2]
 
     def start_at(self, mean: float) -> None:
         """Set the bias so that a head without input predicts this value, in (0, scale)."""
-        share = np.clip(mean / self.scale_value, 1e-6, 1 - 1e-6)
+        share = np.clip(mean / self.scale_value, _LEAST_SHARE, 1 - _LEAST_SHARE)
         self.bias.assign(np.full(self.bias.shape, np.log(share / (1 - share))))
 
     def get_config(self) -> dict[str, Any]:
@@ -156,7 +197,12 @@ class MemberMean(layers.Layer):
 
 
 def build_trunk(
-    mean: FloatArray, sd: FloatArray, scales: Mapping[str, Scale], config: NetworkConfig, members: int
+    mean: FloatArray,
+    sd: FloatArray,
+    scales: Mapping[str, Scale],
+    config: NetworkConfig,
+    members: int,
+    offset: Offset | None = None,
 ) -> keras.Model:
     """The trained part: summaries [batch, n] → each head for each member.
 
@@ -166,6 +212,7 @@ def build_trunk(
         scales: One for each bounded head.
         config: Layers, heads and starting bias.
         members: Networks side by side.
+        offset: The line that bounded heads start from; without one they start from their bias.
     """
     summaries = keras.Input((len(mean),), name="summaries")
     x = Standardise(mean.tolist(), sd.tolist(), name="standardise")(summaries)
@@ -174,12 +221,18 @@ def build_trunk(
     fusion = MemberDense(config.fusion, members, activation="gelu", name="fusion")(x)
     x = layers.Dropout(config.dropout, name="dropout")(fusion) if config.dropout else fusion
     heads = {"direction": layers.Softmax(name="direction")(MemberDense(2, members, name="direction_logits")(x))}
+    line = None if offset is None else Line(offset.slopes.tolist(), name="line")(summaries)
     for head in config.heads:
-        if head != "direction":
-            bounded = BoundedHead(scales[head].scale, members, name=head)
-            heads[head] = bounded(x)
-            if config.bias == "target_mean":
-                bounded.start_at(scales[head].mean)
+        if head == "direction":
+            continue
+        bounded = BoundedHead(scales[head].scale, members, name=head)
+        if offset is not None:
+            start = StartAt(scales[head].scale, offset.intercepts[head], name=f"{head}_start")(line)
+            heads[head] = bounded(x, start)
+            continue
+        heads[head] = bounded(x)
+        if config.bias == "target_mean":
+            bounded.start_at(scales[head].mean)
     return keras.Model(summaries, heads, name="trunk")
 
 

@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.config import Functional
-
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -103,24 +101,6 @@ def mae(target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
     """Mean absolute error, in the target's unit."""
     realised, predicted = _with_target(target, forecast)
     return _mean(np.abs(predicted - realised))
-
-
-def calibration(functional: Functional, target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
-    """How well a head keeps what its loss promises.
-
-    Returns:
-        mean: mean(ŷ) / mean(y), ideally 1. root mean square: mean(y² / ŷ²), ideally 1. median: share of y > ŷ,
-        ideally 0.5.
-    """
-    realised, predicted = _with_target(target, forecast)
-    if not len(realised) or np.isnan(predicted).any():
-        return float("nan")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if functional == "mean":
-            return float(np.mean(predicted) / np.mean(realised))
-        if functional == "median":
-            return float(np.mean(realised > predicted))
-        return float(np.mean((realised / predicted) ** 2))
 
 
 def spread_ratio(target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:

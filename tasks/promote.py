@@ -51,7 +51,7 @@ def promote_candidate(
     register(night, candidate, verdict, facts, config)
     transcript = clean.reproduce(registry.fetch(candidate.version))
     registry.move_champion(candidate.version)
-    proof = {f"clean_{head}": difference for head, difference in transcript.differences.items()}
+    proof: Facts = {f"clean_{head}": difference for head, difference in transcript.differences.items()}
     entry = _entry(night, candidate, verdict, facts | proof, ledger.champion_version(), candidate.version)
     ledger.append(entry)
     return entry

@@ -19,7 +19,7 @@ from models.bootstrap import (
 from models.config import GateConfig
 from models.scores import FloatArray, IntArray
 
-RowLoss = Callable[[npt.ArrayLike, npt.ArrayLike], FloatArray]
+RowLoss = Callable[[FloatArray, FloatArray], FloatArray]
 """(n,) targets, (n,) forecasts → (n,) losses."""
 
 

@@ -1,6 +1,6 @@
 """Second question: has the candidate skill? Each check reads one end of a block-bootstrap interval."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from models.bootstrap import Interval, difference, ratio
@@ -22,7 +22,6 @@ class SkillReport(NamedTuple):
 
     checks: tuple[Check, ...]
     metrics: dict[str, float]
-    auc: Interval
 
 
 def skill_report(evidence: Evidence, config: GateConfig, heads: Sequence[Head]) -> SkillReport:
@@ -37,13 +36,26 @@ def skill_report(evidence: Evidence, config: GateConfig, heads: Sequence[Head]) 
         check, numbers = _magnitude(evidence)
         checks.append(check)
         metrics |= numbers
-    return SkillReport((*checks, _not_too_good(auc, evidence.n_sessions, config)), metrics, auc)
+    return SkillReport((*checks, _not_too_good(auc, evidence.n_sessions, config)), metrics)
 
 
-def not_below_chance(auc: Interval) -> Check:
-    """What `gate.first_champion = healthy` asks of direction: no proof that it points the wrong way."""
-    why = f"the interval of the direction AUC ends at {fixed(auc.high)}; below 0.5 it would point the wrong way"
-    return at_least("direction_not_below_chance", "skill", auc.high, 0.5, why)
+def healthy_enough(metrics: Mapping[str, float]) -> tuple[Check, ...]:
+    """What `gate.first_champion = healthy` asks instead of proof: nothing that speaks against the candidate.
+
+    Args:
+        metrics: Of the skill report.
+    """
+    checks = [_not_below_chance(metrics["direction_auc"], metrics["direction_auc_high"])]
+    if "volatility_qlike" in metrics:
+        own, har = metrics["volatility_qlike"], metrics["volatility_qlike_har"]
+        why = f"QLIKE {fixed(own)} against {fixed(har)} of log-HAR on the same rows, {percent(HAR_MARGIN, 0)} allowed"
+        checks.append(at_most("volatility_no_worse_than_har", "skill", own / har, 1.0 + HAR_MARGIN, why))
+    return tuple(checks)
+
+
+def _not_below_chance(auc: float, high: float) -> Check:
+    why = f"AUC {fixed(auc)}, and its interval ends at {fixed(high)}; below 0.5 it would point the wrong way"
+    return at_least("direction_not_below_chance", "skill", high, 0.5, why)
 
 
 def _direction(evidence: Evidence, config: GateConfig) -> tuple[Interval, tuple[Check, ...], dict[str, float]]:
@@ -80,7 +92,6 @@ def _direction(evidence: Evidence, config: GateConfig) -> tuple[Interval, tuple[
 def _auc_sentence(auc: Interval, reversal: float, config: GateConfig) -> str:
     return (
         f"AUC {fixed(auc.value)}, {percent(config.confidence, 0)} interval {fixed(auc.low)} to {fixed(auc.high)}, "
-        f""
         f"lower end above {fixed(config.direction_floor, 2)} asked; 5-day reversal alone scores {fixed(reversal)}"
     )
 

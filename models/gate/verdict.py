@@ -11,7 +11,7 @@ from models.config import GateConfig, Head, HeadLosses, TargetsConfig
 from models.gate.champion import ChampionEvidence, Scene, champion_checks
 from models.gate.evidence import Evidence
 from models.gate.health import contract_held, health_checks
-from models.gate.skill import not_below_chance, skill_report
+from models.gate.skill import healthy_enough, skill_report
 from models.notation import significant
 from models.records import Check, Finding, Scale, Verdict, at_least
 from models.targets import label_reach
@@ -22,7 +22,9 @@ OVERRIDING: Final[Mapping[str, str]] = {"later_session": "superseded", "not_too_
 OPEN: Final[Mapping[str, str]] = {"comparable": "incomparable", "fresh_sessions": "undecided"}
 """Checks that say the question cannot be answered; they are the reason when no other group failed."""
 
-UNPROVEN_ALLOWED: Final = frozenset({"direction_auc", "direction_over_volatility", "magnitude_to_ewma"})
+UNPROVEN_ALLOWED: Final = frozenset(
+    {"direction_auc", "direction_over_volatility", "volatility_to_har", "magnitude_to_ewma"}
+)
 """Skill that a first champion may lack under gate.first_champion = healthy."""
 
 
@@ -77,7 +79,7 @@ def decide(
             evidence, champion, scene, session=session, trained_until=trained_until, calendar=calendar
         )
     elif config.first_champion == "healthy":
-        checks += (not_below_chance(skill.auc),)
+        checks += healthy_enough(skill.metrics)
     metrics = skill.metrics | {"evidence_sessions": float(rows.n_sessions), "evidence_rows": float(len(evidence))}
     return _verdict(checks, metrics, config, champion)
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from models import scores
@@ -87,21 +85,6 @@ def test_rows_without_a_target_are_left_out(score):
 @pytest.mark.parametrize("score", [scores.qlike, scores.mae, scores.brier, scores.correlation, scores.spread_ratio])
 def test_no_score_hides_a_missing_prediction(score):
     assert np.isnan(score([0.0, 1.0, 0.0], [0.2, np.nan, 0.3]))
-
-
-@pytest.mark.parametrize(
-    ("functional", "ideal", "forecast"),
-    [("mean", 1.0, 0.02), ("median", 1 / 3, 0.02), ("root mean square", 1.0, np.sqrt(14 / 3) / 100)],
-)
-def test_a_constant_at_the_promised_functional_is_calibrated(functional, ideal, forecast):
-    assert scores.calibration(functional, [0.01, 0.02, 0.03], [forecast] * 3) == pytest.approx(ideal)
-
-
-@given(st.floats(0.2, 5.0))
-def test_calibration_tells_by_what_factor_a_forecast_is_off(factor):
-    target = np.array([0.01, 0.02, 0.03])
-    assert scores.calibration("mean", target, factor * target) == pytest.approx(factor)
-    assert scores.calibration("root mean square", target, factor * target) == pytest.approx(factor**-2)
 
 
 def test_saturation_counts_both_ends():

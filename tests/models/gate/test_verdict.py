@@ -148,7 +148,7 @@ def test_healthy_refuses_a_volatility_worse_than_log_har():
     frame = market()
     verdict = judge(frame.assign(volatility=1.2 * frame["volatility_har"]), HEALTHY)
     assert verdict.verdict == "keep"
-    assert "volatility_to_har" in verdict.reason
+    assert "volatility_no_worse_than_har" in verdict.reason
 
 
 def test_too_good_is_suspicious_even_where_health_would_do():
