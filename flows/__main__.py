@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,13 +78,12 @@ def ingest(
     with _working(debug) as progress:
         from flows import console
         from models.records import Account
-        from tasks.ingest import ingest_delivery
+        from tasks.ingest import bring_in
 
-        progress.listen()
         records = []
         for uri in deliveries:
             progress.say(f"ingest {uri}")
-            records.append(ingest_delivery(uri, settings.config, known_at))
+            records.append(bring_in(uri, settings.config, known_at, datetime.now(UTC)))
     total = sum((record.account for record in records), Account())
     _print(total, as_json, lambda _: console.show_deliveries(records, total))
 
@@ -118,7 +117,7 @@ def retrain(
     with _working(debug) as progress:
         from flows import console
 
-        with _prefect(settings.config, progress, preload=("great_expectations", "tensorflow")) as locations:
+        with _prefect(settings.config, progress, trains=True) as locations:
             from flows.retrain import retrain as night
 
             progress.listen()
@@ -150,7 +149,7 @@ def score(
 
             progress.listen()
         result = predict(session=session.date() if session else None, config=settings.config, allow_stale=allow_stale)
-    _print(result, as_json, console.show_record)
+    _print(result, as_json, console.show_score)
 
 
 @app.command()
@@ -243,20 +242,21 @@ def _working(debug: bool) -> "Iterator[Progress]":
 
 
 @contextmanager
-def _prefect(config: "RetrainConfig", progress: "Progress", preload: Sequence[str] = ()) -> "Iterator[Locations]":
+def _prefect(config: "RetrainConfig", progress: "Progress", trains: bool = False) -> "Iterator[Locations]":
     """Start Prefect's temporary server, do the imports in the body meanwhile, and wait for it."""
     from flows.environment import start_prefect
-    from flows.progress import import_quietly
     from models.locations import Locations
+    from models.quiet import load_tensorflow
 
     locations = Locations(config.storage)
     server = start_prefect(locations)
     progress.say("starting Prefect")
     yield locations
     if server is not None:
-        if server.fresh:  # ten seconds of migrations: long enough for what this night imports sooner or later
-            for module in preload:
-                import_quietly(module)
+        if server.fresh and trains:  # ten seconds of migrations: long enough for what a night imports anyway
+            import great_expectations  # noqa: F401
+
+            load_tensorflow()
         server.wait()
 
 

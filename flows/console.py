@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from models.settings import Settings
+    from tasks.score import ScoreResult
     from tasks.status import StatusReport
 
 GROUPS = {"health": "healthy", "skill": "skilled", "champion": "as good as the champion"}
@@ -54,6 +55,17 @@ def show_deliveries(deliveries: Iterable[DeliveryRecord], total: Account, file: 
         console.print(f"  quarantined by {rule}: {count(rows)}")
     for finding in (finding for one in deliveries for finding in one.findings if not finding.held):
         console.print(f"  {_finding(finding)}")
+
+
+def show_score(result: "ScoreResult", file: IO[str] | None = None) -> None:
+    """What was published, or why nothing was."""
+    console = _console(file)
+    if result.version is None:
+        console.print(result.why)
+        return
+    done = f"{count(result.predictions)} predictions published" if result.published else "Nothing published"
+    stale = " These bars are older than they should be: the newest delivery was stopped." if result.stale else ""
+    console.print(f"{done} for session {result.session} by {result.version}: {result.why}.{stale}")
 
 
 def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:

@@ -4,7 +4,6 @@ The stages are those that Prefect runs: its own log of task runs is read, so no 
 """
 
 import contextlib
-import importlib
 import logging
 import os
 import sys
@@ -23,18 +22,6 @@ ENGINE = ("Beginning flow run", "Beginning subflow run", "View at", "Finished in
 """Starts of what Prefect itself says about a flow run; its address is gone with the temporary server."""
 HANDED_ON = ("prefect.flow_runs", STAGES)
 """Errors logged here are raised as well, and told once, at the end."""
-
-
-def import_quietly(module: str) -> None:
-    """Import a library that greets on standard error from C++, where no log level reaches it."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        importlib.import_module(module)
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 @contextlib.contextmanager

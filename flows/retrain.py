@@ -13,7 +13,7 @@ from models.gate import too_little_history
 from models.night import NightRecord
 from models.records import NightResult, Verdict
 from models.timings import Timings
-from tasks.close import Outcome, close_night, recorded_result
+from tasks.close import Outcome, close_night, finish_night, recorded_result, with_delivery
 from tasks.evaluate import evaluate
 from tasks.gate import judge
 from tasks.ingest import ingest_delivery
@@ -51,8 +51,10 @@ def retrain(
             result = close_night(night, outcome, clean, config, promote)
     with timings("score"):
         served = score_session(night.snapshot.session, config)
+    result = with_delivery(result, delivered, timings)
     with timings("report"):
-        return report_night(result, outcome, delivered, served, config, timings)
+        page = report_night(result, outcome, delivered, served, config)
+    return finish_night(result, page, timings, config)
 
 
 def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome:

@@ -82,9 +82,9 @@ class Calendar:
         return found
 
     def after(self, session: date, n_sessions: int) -> date:
-        """The session that many sessions later."""
+        """The session that many sessions later, or the calendar's first or last where it ends before that."""
         position = int(np.searchsorted(self.sessions, np.datetime64(session, "D"))) + n_sessions
-        found: date = self.sessions[min(position, len(self.sessions) - 1)].item()
+        found: date = self.sessions[min(max(position, 0), len(self.sessions) - 1)].item()
         return found
 
 

@@ -14,8 +14,11 @@ Times = npt.NDArray[np.datetime64]
 
 _NUMBER = r"(?i)^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$|^[+-]?inf(inity)?$"
 _MISSING = pa.array(["", "na", "n/a", "nan", "null", "none"])
-_OFFSET = r":\d{2}(?:\.\d+)?\s*(?:Z|[+-]\d{2}:?\d{2})$"
-_OFFSET_ALONE = r"\s*(?:Z|[+-]\d{2}:?\d{2})$"
+_OFFSET_ALONE = r"\s*(?:Z|[+-]\d{2}(?::?\d{2})?)$"
+_OFFSET = r"[T\s]\d{2}[\d:.,]*" + _OFFSET_ALONE  # only behind a time of day: the -01 of 2024-07-01 is none
+_DAY = r"^\d{4}-?\d{2}-?\d{2}(?!\d)"  # a year or a month alone is ISO 8601 too, but names no session
+_FIRST, _LAST = pd.Timestamp("1700-01-01"), pd.Timestamp("2200-01-01")
+"""Stamps beyond these are slips of the pen; inside them every library can convert between zones."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,15 @@ def _written(
     if pa.types.is_temporal(values.type):
         return _typed(values, zone)
     text = pd.Series(pc.utf8_trim_whitespace(pc.cast(values, pa.string())).to_pandas(), dtype="str")
-    aware = text.str.contains(("%z" in (pattern or "") and _OFFSET_ALONE) or _OFFSET, regex=True, na=False)
+    text = text.str.replace(r"\s*(?:UTC|GMT|(?<=\d)z)$", "Z", regex=True)
+    pattern = pattern.replace("%Z", "%z") if pattern else None
+    if pattern is None:
+        text = text.where(text.str.contains(_DAY, regex=True, na=False))
+    aware = text.str.contains(_OFFSET_ALONE if pattern and "%z" in pattern else _OFFSET, regex=True, na=False)
     bare = text.str.replace(_OFFSET_ALONE, "", regex=True).where(aware, text)
     wall = _parsed(bare, pattern.replace("%z", "").rstrip() if pattern else None)
-    offset_known = pd.to_datetime(text.where(aware), format=pattern or "ISO8601", errors="coerce", utc=True)
-    instant = _naive(offset_known).where(aware, _to_utc(wall, zone))
-    return wall.where(instant.notna()), instant
+    instant = _parsed(text.where(aware), pattern).where(aware, _to_utc(wall, zone))
+    return wall.where(instant.notna()), instant.where(wall.notna())
 
 
 def _typed(values: pa.Array, zone: str) -> "tuple[pd.Series[pd.Timestamp], pd.Series[pd.Timestamp]]":
@@ -107,12 +113,20 @@ def _typed(values: pa.Array, zone: str) -> "tuple[pd.Series[pd.Timestamp], pd.Se
     unit = pa.timestamp("us", values.type.tz if carries_zone else None)
     series: pd.Series[pd.Timestamp] = pc.cast(values, unit, safe=False).to_pandas()
     if carries_zone:
-        return series.dt.tz_localize(None), series.dt.tz_convert("UTC").dt.tz_localize(None)
-    return series, _to_utc(series, zone)
+        wall = _plausible(series.dt.tz_localize(None))
+        return wall, series.dt.tz_convert("UTC").dt.tz_localize(None).where(wall.notna())
+    wall = _plausible(series)
+    return wall, _to_utc(wall, zone)
 
 
 def _parsed(text: "pd.Series[str]", pattern: str | None) -> "pd.Series[pd.Timestamp]":
-    return pd.to_datetime(text, format=pattern or "ISO8601", errors="coerce").astype("datetime64[us]")
+    """What the text says, an offset applied; `utc` also where there is none, since offsets may be mixed."""
+    stamps = pd.to_datetime(text, format=pattern or "ISO8601", errors="coerce", utc=True)
+    return _plausible(_naive(stamps))
+
+
+def _plausible(stamps: "pd.Series[pd.Timestamp]") -> "pd.Series[pd.Timestamp]":
+    return stamps.where(stamps.between(_FIRST, _LAST))
 
 
 def _to_utc(wall: "pd.Series[pd.Timestamp]", zone: str) -> Any:

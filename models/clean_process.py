@@ -35,32 +35,23 @@ class Transcript(Record):
 class CleanProcess:
     """A Python process that knows nothing of this project, started early: its imports hide behind the training."""
 
-    def __init__(self, process: "subprocess.Popen[str]", directory: "tempfile.TemporaryDirectory[str]") -> None:
-        self._process = process
-        self._directory = directory
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="nocturne-clean-")
+        self._process = _launch(self._directory.name)
 
     @classmethod
     def start(cls) -> Self:
         """Start it in an empty directory, on the CPU, with almost no environment."""
-        directory = tempfile.TemporaryDirectory(prefix="nocturne-clean-")
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        process = subprocess.Popen(
-            [sys.executable, "-I", str(_SCRIPT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=directory.name,
-            env={**environment, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        return cls(process, directory)
+        return cls()
 
     def reproduce(self, directory: Path, timeout_s: float = 300.0) -> Transcript:
-        """Load the model of this directory there and compare its golden batch; once per process.
+        """Load the model of this directory there and compare its golden batch; each time in a process of its own.
 
         Raises:
             CandidateRejected: it cannot be loaded, lacks an output, or differs by more than the tolerance.
         """
+        if self._process.poll() is not None:
+            self._process = _launch(self._directory.name)
         try:
             told, complaint = self._process.communicate(f"{directory}\n", timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -90,6 +81,19 @@ class CleanProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _launch(directory: str) -> "subprocess.Popen[str]":
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-I", str(_SCRIPT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=directory,
+        env={**environment, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
 
 
 def _accept(transcript: Transcript, scales: dict[str, float], directory: Path) -> None:

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Level = Literal["stop", "quarantine", "warn"]
 BoundedHead = Literal["volatility", "magnitude"]
@@ -91,6 +93,24 @@ class SourceConfig(Section):
     bulk_sessions: PositiveInt = 20
     """A delivery of more sessions than this without a stated time is a bulk load of history: each bar is taken
     as known at its own close, and the assumption is recorded with the delivery."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_exists(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"source.time_zone = {zone!r} is no IANA time zone such as America/New_York") from None
+        return zone
+
+    @field_validator("known_at_pattern")
+    @classmethod
+    def _pattern_compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"source.known_at_pattern = {pattern!r} is no regular expression: {error}") from None
+        return pattern
 
 
 class DataConfig(Section):

@@ -5,8 +5,12 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import re
 import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -78,31 +82,41 @@ class Csv:
 
     @cached_property
     def columns(self) -> list[str]:
-        return next(csv.reader([self._line(0).lstrip("\ufeff")], delimiter=self.delimiter))
+        try:
+            return next(csv.reader([self._line(0).lstrip("\ufeff")], delimiter=self.delimiter))
+        except csv.Error as error:
+            raise DeliveryError(
+                f"Cannot read {self.name}: its first line is no header ({error}): {self._line(0)[:60]!r}… "
+                f"Deliver CSV with the names of the columns in its first line, or Parquet."
+            ) from error
 
     def cells(self, columns: list[str]) -> Cells:
         """The named columns as text; rows with a wrong number of fields are left out and told by their index."""
         from pyarrow import csv as arrow_csv
 
+        if not len(self.lines):
+            return Cells(pa.table({name: pa.array([], pa.string()) for name in columns}), np.zeros(0, np.bool_))
         malformed: list[int] = []
 
         def skip(row: Any) -> str:
             malformed.append(row.number - 2)  # counted from 1, and the header is 1
             return "skip"
 
-        table = arrow_csv.read_csv(
-            io.BytesIO(self.text),
-            # row numbers are told to the handler only without threads
-            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, encoding=self._encoding),
-            parse_options=arrow_csv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=skip),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), include_columns=columns
-            ),
-        )
+        with _damage_told(self.name):
+            table = arrow_csv.read_csv(
+                io.BytesIO(self.text),
+                # row numbers are told to the handler only without threads
+                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, encoding=self._encoding),
+                parse_options=arrow_csv.ParseOptions(delimiter=self.delimiter, invalid_row_handler=skip),
+                convert_options=arrow_csv.ConvertOptions(
+                    column_types=dict.fromkeys(columns, pa.string()), include_columns=columns
+                ),
+            )
         if table.num_rows + len(malformed) != len(self.lines):
             raise DeliveryError(
                 f"Cannot read {self.name}: {len(self.lines)} lines but {table.num_rows + len(malformed)} rows, so some "
-                f"quoted field runs over a line break. Ask the source for one row a line."
+                f"quoted field runs over a line break, or a carriage return stands inside a line. "
+                f"Ask the source for one row a line."
             )
         readable = np.ones(len(self.lines), np.bool_)
         readable[malformed] = False
@@ -113,9 +127,12 @@ class Csv:
         return [self._as_json(self._line(int(position))) for position in positions]
 
     def _as_json(self, line: str) -> str:
-        fields = next(csv.reader([line], delimiter=self.delimiter), [])
-        named = dict(zip(self.columns, fields, strict=True)) if len(fields) == len(self.columns) else {"line": line}
-        return json.dumps(named, ensure_ascii=False)
+        try:
+            fields = next(csv.reader([line], delimiter=self.delimiter), [])
+        except csv.Error:
+            fields = []
+        fits = len(fields) == len(self.columns) == len(set(self.columns))
+        return json.dumps(dict(zip(self.columns, fields, strict=True)) if fits else {"line": line}, ensure_ascii=False)
 
     def _line(self, position: int) -> str:
         _, start, end = self.spans[position]
@@ -152,30 +169,33 @@ class Parquet:
         return list(self._file.schema_arrow.names)
 
     def cells(self, columns: list[str]) -> Cells:
-        table = self._file.read(columns=columns)
+        with _damage_told(self.name):
+            table = self._file.read(columns=columns)
         plain = [field.with_type(_plain(field.type)) for field in table.schema]
         return Cells(table.cast(pa.schema(plain)), np.ones(table.num_rows, np.bool_))
 
     def raw(self, lines: Lines) -> list[str]:
         rows = self._file.read().take(pa.array(lines - 1)).to_pylist()
-        return [json.dumps(row, default=str, ensure_ascii=False) for row in rows]
+        return [json.dumps({name: _for_json(value) for name, value in row.items()}, default=str) for row in rows]
 
 
 def receive(uri: str) -> DeliveredFile:
     """Fetch the bytes of a delivered file from a path or fsspec URI.
 
     Raises:
-        DeliveryError: there is no such file.
+        DeliveryError: there is no such file, or it may not be read.
     """
     try:
         with open_at(uri) as stream:
             return DeliveredFile(re.split(r"[/\\]", uri.rstrip("/"))[-1], stream.read())
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise DeliveryError(
             f"Cannot receive {uri}: there is no such file ({type(error).__name__}). "
             f"Check the path, or whether the source has delivered yet."
         ) from error
-    except ValueError as error:
+    except PermissionError as error:
+        raise DeliveryError(f"Cannot receive {uri}: {error}. Let the user who runs this read the file.") from error
+    except (ValueError, ImportError) as error:
         raise DeliveryError(
             f"Cannot receive {uri}: {error}. Give a local path or a URI that fsspec can open."
         ) from error
@@ -183,23 +203,30 @@ def receive(uri: str) -> DeliveredFile:
 
 def open_table(file: DeliveredFile) -> Csv | Parquet | None:
     """The table in the file; None where it holds not even a header."""
-    try:
+    with _damage_told(file.name):
         data = _unpacked(file.data)
         if data.startswith(b"PAR1"):
             parquet = Parquet(data, file.name)
             return parquet if parquet.columns else None
-    except (OSError, EOFError, tarfile.TarError, pa.ArrowException, KeyError) as error:
-        raise DeliveryError(
-            f"Cannot read {file.name}: it starts like an archive or a Parquet file but is damaged or holds no "
-            f"prices.csv ({error}). Ask the source to deliver it again."
-        ) from error
     if b"\0" in data[:4096]:
         raise DeliveryError(
             f"Cannot read {file.name}: it is neither text nor Parquet (first bytes {data[:8]!r}). "
             f"Deliver CSV, gzipped CSV, a tar archive with prices.csv, or Parquet."
         )
-    text = Csv(data, file.name)
-    return text if data.strip() else None
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\n")
+    return Csv(data, file.name) if data.strip() else None
+
+
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, tarfile.TarError, pa.ArrowException, KeyError) as error:
+        raise DeliveryError(
+            f"Cannot read {name}: it is damaged, or an archive without prices.csv ({error}). "
+            f"Ask the source to deliver it again."
+        ) from error
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -211,6 +238,11 @@ def _unpacked(data: bytes) -> bytes:
         member = next(name for name in [*archive.getnames(), "prices.csv"] if name.split("/")[-1] == "prices.csv")
         content = archive.extractfile(member)
         return content.read() if content else b""
+
+
+def _for_json(value: Any) -> Any:
+    """NaN and infinities as text: JSON has no such numbers."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

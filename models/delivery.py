@@ -64,6 +64,8 @@ class RawDelivery:
     """(n_rows,) datetime64[us] UTC from the source's column, if it has one."""
     raw: Callable[[Lines], list[str]]
     """The rows on these lines as JSON, as delivered."""
+    reading: Reading
+    """How all this was read."""
 
     @property
     def delivered(self) -> int:
@@ -84,14 +86,15 @@ def parse(file: DeliveredFile, reading: Reading) -> RawDelivery:
     """Read Parquet, CSV (also gzipped) or a tar archive that holds `prices.csv`; the content decides, not the name.
 
     Raises:
-        DeliveryError: no table, missing columns, or several bars of a symbol in one session.
+        DeliveryError: no table, columns that are missing or of a wrong kind, or several bars of a symbol in one session.
     """
     table = open_table(file)
     if table is None:
-        return _nothing_delivered(file)
+        return _nothing_delivered(file, reading)
     columns = _columns(table.columns, reading.source, file.name)
-    cells = table.cells(list(columns.values()))
+    cells = table.cells(list(dict.fromkeys(columns.values())))
     delivered = {ours: cells.table.column(theirs) for ours, theirs in columns.items()}
+    _refuse_kinds(file.name, columns, delivered)
     return _canonical(file, table, cells, delivered, reading)
 
 
@@ -100,15 +103,25 @@ def known_at(raw: RawDelivery, reading: Reading, received_at: datetime) -> tuple
 
     In order: as stated; the source's column; the date in the file name; arrival. More than
     `source.bulk_sessions` sessions without a stated time are a load of history: each bar at its own close.
+    None is later than arrival: what is here is known, though its date alone would mean 23:59.
+
+    Raises:
+        ConfigError: the stated time has not come yet.
+        DeliveryError: the file name holds no date where the source's pattern says so.
     """
     source, n_rows = reading.source, len(raw.frame)
     arrival = utc(received_at)
     if reading.known_at is not None:
+        if utc(reading.known_at) > arrival:
+            raise ConfigError(
+                f"known_at = {reading.known_at.isoformat()} has not come yet (it is {received_at.isoformat()}), so no "
+                f"night would see the rows of {raw.file.name}. State when they became known, or leave it out."
+            )
         return np.full(n_rows, utc(reading.known_at)), "stated"
     if raw.known_at is not None:
-        return raw.known_at, "column"
+        return np.minimum(raw.known_at, arrival), "column"
     if source.known_at_pattern and (named := re.search(source.known_at_pattern, raw.file.name)):
-        return np.full(n_rows, _named_date(named, reading, raw.file.name)), "file name"
+        return np.full(n_rows, min(_named_date(named, reading, raw.file.name), arrival)), "file name"
     sessions = raw.frame["session"].to_numpy().astype("datetime64[D]")
     if len(np.unique(sessions)) <= source.bulk_sessions:
         return np.full(n_rows, arrival), "arrival"
@@ -139,7 +152,7 @@ def utc(moment: datetime) -> np.datetime64:
 
 def _columns(found: list[str], source: SourceConfig, name: str) -> dict[str, str]:
     """Our column → the file's: as mapped, or of the same name whatever its case."""
-    alike = {theirs.strip().lower(): theirs for theirs in reversed(found)}
+    alike = {theirs.strip().lower(): theirs for theirs in reversed(found)} | {theirs: theirs for theirs in found}
     wanted = {ours: source.columns.get(ours, alike.get(ours, ours)) for ours in (*_REQUIRED, *OPTIONAL)}
     if source.known_at_column:
         wanted["known_at"] = source.known_at_column
@@ -147,10 +160,35 @@ def _columns(found: list[str], source: SourceConfig, name: str) -> dict[str, str
     missing = [f"{ours} (as {wanted[ours]!r})" for ours in needed if wanted[ours] not in found]
     if missing:
         raise DeliveryError(
-            f"Cannot read {name}: no column for {', '.join(missing)}. Found: {', '.join(map(repr, found))}. "
+            f"Cannot read {name}: no column for {', '.join(missing)}. Found: {_shown(found)}. "
             f"Name the source's columns in source.columns, for example source.columns.timestamp=Date."
         )
-    return {ours: theirs for ours, theirs in wanted.items() if theirs in found}
+    columns = {ours: theirs for ours, theirs in wanted.items() if theirs in found}
+    if twice := [theirs for theirs in columns.values() if found.count(theirs) > 1]:
+        raise DeliveryError(
+            f"Cannot read {name}: {_shown(twice)} stands more than once in its header, and nobody can say which is "
+            f"meant. Found: {_shown(found)}. Ask the source for one name a column."
+        )
+    return columns
+
+
+def _shown(names: list[str]) -> str:
+    some = [repr(name if len(name) <= 40 else f"{name[:40]}…") for name in names[:30]]
+    return ", ".join(some) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+
+
+def _refuse_kinds(name: str, columns: dict[str, str], delivered: dict[str, pa.ChunkedArray]) -> None:
+    """A typed column of a Parquet file may hold what no number, text or time can be made of."""
+    for ours, column in delivered.items():
+        kind, number = column.type, ours in (*PRICES_AND_VOLUME, *OPTIONAL)
+        clock = pa.types.is_time(kind) or pa.types.is_duration(kind)
+        no_number = pa.types.is_temporal(kind) or pa.types.is_boolean(kind)
+        if pa.types.is_nested(kind) or clock or (number and no_number):
+            raise DeliveryError(
+                f"Cannot read {name}: its column {columns[ours]!r} holds {kind} where {ours} needs "
+                f"{'numbers' if number else 'text' if ours == 'symbol' else 'dates or times'}. "
+                f"Name the right column in source.columns.{ours}, or ask the source to mend it."
+            )
 
 
 def _canonical(
@@ -185,6 +223,7 @@ def _canonical(
         unreadable=np.sort(np.concatenate((lines[unreadable], table.lines[~cells.well_formed]))),
         known_at=None if known is None else known[readable],
         raw=table.raw,
+        reading=reading,
     )
 
 
@@ -216,7 +255,7 @@ def _named_date(named: re.Match[str], reading: Reading, name: str) -> np.datetim
     return moment
 
 
-def _nothing_delivered(file: DeliveredFile) -> RawDelivery:
+def _nothing_delivered(file: DeliveredFile, reading: Reading) -> RawDelivery:
     no_lines = np.array([], np.int64)
     frame = pd.DataFrame(
         {
@@ -226,4 +265,4 @@ def _nothing_delivered(file: DeliveredFile) -> RawDelivery:
             **{name: pd.Series(dtype=np.float64) for name in PRICES_AND_VOLUME},
         }
     )
-    return RawDelivery(file, frame, no_lines, no_lines, None, lambda lines: [])
+    return RawDelivery(file, frame, no_lines, no_lines, None, lambda lines: [], reading)

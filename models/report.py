@@ -398,9 +398,8 @@ def _group_table(caption: str, table: pd.DataFrame, sectors: Mapping[str, str] |
 def _timings(result: NightResult) -> Section:
     if not result.timings:
         return Section("Timings", ())
-    whole = sum(result.timings.values())
+    whole = result.timings.get("total", sum(result.timings.values()))
     rows = [(stage, duration(seconds), _share(seconds, whole)) for stage, seconds in result.timings.items()]
-    rows.append(("sum", duration(whole), ""))
     columns = (Column("stage", width=60), Column("time", numeric=True), Column("share", numeric=True))
     return Section("Timings", (Table(columns, tuple(rows)),))
 

@@ -9,14 +9,14 @@ import pandas as pd
 from models.card import ModelCard, read_card
 from models.config import DataConfig
 from models.panel import Float32Array, IntArray, Panel, build_panel, last_rows, windows
+from models.quiet import load_tensorflow
 
 
 class ServedModel:
     """One exported model, loaded by TensorFlow alone; none of our classes is needed."""
 
     def __init__(self, directory: Path) -> None:
-        import tensorflow as tf
-
+        tf = load_tensorflow()
         self.card: ModelCard = read_card(directory)
         self._model = tf.saved_model.load(str(directory / "saved_model"))
         self._signature = self._model.signatures["serving_default"]

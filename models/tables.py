@@ -1,5 +1,6 @@
 """One append-only Delta table: created when first written, each write atomic and, where it has a name, done once."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +71,16 @@ class Table:
     def _open(self) -> "DeltaTable | None":
         from deltalake import DeltaTable
 
-        return DeltaTable(self.uri) if DeltaTable.is_deltatable(self.uri) else None
+        if not DeltaTable.is_deltatable(self.uri):
+            return None
+        self._refuse_empty_commits()
+        return DeltaTable(self.uri)
+
+    def _refuse_empty_commits(self) -> None:
+        """delta-rs takes a commit of no bytes, as a power cut can leave it, for one that wrote nothing."""
+        for file in self._files().get_file_info(fs.FileSelector("_delta_log")):
+            if file.size == 0 and file.extension == "json":
+                raise OSError(f"the commit {file.path} is empty")
 
     @contextmanager
     def _explained(self, done: str) -> Iterator[None]:
@@ -79,9 +89,15 @@ class Table:
         try:
             yield
         except (DeltaError, OSError, pa.ArrowException) as error:
-            cause = str(error).strip().splitlines()[0]
             raise StoreError(
-                f"The table {self.uri} cannot be {done}: {cause}. Nothing was changed and the champion is untouched. "
+                f"The table {self.uri} cannot be {done}: {_in_one_line(error)}. It is as it was, and the champion is "
+                f"untouched. "
                 f"Check that the place is there, writable and not full; if a file of the table is damaged or lost, "
                 f"put it back from a backup or ingest the kept files under deliveries/ into a new store."
             ) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    """delta-rs draws its causes as a coloured tree."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m|↳", "", str(error)).splitlines()]
+    return ": ".join(line.rstrip(".:") for line in lines if line) or type(error).__name__

@@ -1,6 +1,6 @@
 """The end of a night: the decision made once, and the result that anybody can read again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from models.clean_process import CleanProcess
@@ -8,7 +8,17 @@ from models.config import RetrainConfig
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightFiles, NightRecord
-from models.records import CandidateRecord, LedgerEntry, NightResult, Scale, Verdict, percentiles_by_head
+from models.records import (
+    Account,
+    CandidateRecord,
+    DeliveryRecord,
+    LedgerEntry,
+    NightResult,
+    Scale,
+    Verdict,
+    percentiles_by_head,
+)
+from models.timings import Timings
 from tasks.evaluate import EvidenceRecord
 from tasks.promote import keep_champion, log_trial, promote_candidate
 from tasks.targets import TargetsRecord
@@ -63,6 +73,21 @@ def close_night(
     result = _result(night, outcome, entry.champion_after)
     NightFiles(locations, night.night_id).write_record("result", result)
     return result
+
+
+def with_delivery(result: NightResult, delivered: Sequence[DeliveryRecord], timings: Timings) -> NightResult:
+    """The result with the account of tonight's deliveries and the seconds so far."""
+    account = sum((record.account for record in delivered), Account())
+    return result.model_copy(update={"delivery": account, "timings": timings.seconds})
+
+
+def finish_night(result: NightResult, page: str, timings: Timings, config: RetrainConfig) -> NightResult:
+    """The result with the place of its page and all seconds; kept, if the night was decided."""
+    whole = result.model_copy(update={"report": page, "timings": timings.seconds})
+    files = NightFiles(Locations(config.storage), result.night_id)
+    if files.has("result.json"):
+        files.write_record("result", whole)
+    return whole
 
 
 def facts_of(outcome: Outcome) -> dict[str, float | None]:

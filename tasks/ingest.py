@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 from prefect import task
-from prefect.client.schemas.objects import State
 
 from models.calendar import Calendar
 from models.casting import Times
 from models.config import RetrainConfig
 from models.delivered_file import receive
 from models.delivery import RawDelivery, Reading, known_at, parse
-from models.errors import DeliveryStopped, StoreError
+from models.errors import DeliveryStopped
 from models.locations import Locations
 from models.panel import BAR_COLUMNS
 from models.records import Account, DeliveryRecord
 from models.store import BarsStore
+from tasks.outside import RETRIED
 
 if TYPE_CHECKING:
     from expectations.bars import BarsReport
@@ -96,19 +96,7 @@ def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConf
     )
 
 
-def _outside_world(task: object, run: object, state: State[object]) -> bool:
-    """Only what may pass by itself is tried again: a store out of reach, never a delivery that was refused."""
-    return isinstance(state.result(raise_on_failure=False), StoreError | OSError)
-
-
-@task(
-    name="ingest",
-    task_run_name="ingest {uri}",
-    retries=2,
-    retry_delay_seconds=2,
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_outside_world,
-)
+@task(name="ingest", task_run_name="ingest {uri}", **RETRIED)
 def ingest_delivery(uri: str, config: RetrainConfig, known_at: datetime | None = None) -> DeliveryRecord:
     """One delivered file into the store; see `bring_in`."""
     return bring_in(uri, config, known_at, datetime.now(UTC))

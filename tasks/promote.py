@@ -18,6 +18,7 @@ from models.locations import Locations
 from models.night import NightRecord, local_copy
 from models.records import CandidateRecord, LedgerEntry, Verdict
 from models.registry import Registry
+from tasks.outside import RETRIED
 
 Facts = dict[str, float | None]
 
@@ -30,7 +31,7 @@ def actor() -> str:
         return f"uid {os.getuid()}"
 
 
-@task(name="promote", cache_policy=NO_CACHE)
+@task(name="promote", cache_policy=NO_CACHE, **RETRIED)
 def promote_candidate(
     night: NightRecord,
     candidate: CandidateRecord,
@@ -57,7 +58,7 @@ def promote_candidate(
     return entry
 
 
-@task(name="keep champion", cache_policy=NO_CACHE)
+@task(name="keep champion", cache_policy=NO_CACHE, **RETRIED)
 def keep_champion(
     night: NightRecord, candidate: CandidateRecord | None, verdict: Verdict, facts: Facts, config: RetrainConfig
 ) -> LedgerEntry:

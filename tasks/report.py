@@ -13,10 +13,9 @@ from models.ledger import Ledger
 from models.locations import Locations, open_at
 from models.night import NightFiles
 from models.page import to_html, to_markdown
-from models.records import Account, DeliveryRecord, NightResult
+from models.records import DeliveryRecord, NightResult
 from models.report import NightMaterial, night_page
 from models.targets import label_reach
-from models.timings import Timings
 from tasks.close import Outcome
 from tasks.score import ScoreResult
 from tasks.targets import HISTORY_NIGHTS
@@ -48,15 +47,13 @@ def report_night(
     delivered: Sequence[DeliveryRecord],
     served: ScoreResult,
     config: RetrainConfig,
-    timings: Timings,
-) -> NightResult:
-    """Tell the night: its page, its artifact, and its result with the place of the page in it."""
+) -> str:
+    """Gather what the stages left of a night and tell it; returns path or URI of the page."""
     locations = Locations(config.storage)
     files = NightFiles(locations, result.night_id)
-    account = sum((record.account for record in delivered), Account())
-    told = result.model_copy(update={"delivery": account, "timings": timings.seconds})
+    trained = outcome.candidate is not None
     material = NightMaterial(
-        result=told,
+        result=result,
         findings=(
             *(found for record in delivered for found in record.findings),
             *(outcome.targets.findings if outcome.targets else ()),
@@ -64,16 +61,13 @@ def report_night(
         ),
         scales=outcome.scales,
         history=_last_nights(locations, result.night_id),
-        curves=files.read_frame("curves") if outcome.candidate else pd.DataFrame(),
-        evidence=files.read_frame("candidate/evidence") if outcome.candidate else pd.DataFrame(),
+        curves=files.read_frame("curves") if trained else pd.DataFrame(),
+        evidence=files.read_frame("candidate/evidence") if trained else pd.DataFrame(),
         note=config.note or None,
         confidence=config.gate.confidence,
         block_sessions=block_length(label_reach(config.targets)),
     )
-    told = told.model_copy(update={"report": report(material, locations), "timings": timings.seconds})
-    if files.has("result.json"):
-        files.write_record("result", told)
-    return told
+    return report(material, locations)
 
 
 def _last_nights(locations: Locations, tonight: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from prefect import task
 
 from models.calendar import Calendar
 from models.config import RetrainConfig
-from models.errors import PredictionsStopped, StoreError
+from models.errors import DeliveryError, DeliveryStopped, PredictionsStopped
 from models.ledger import Ledger
 from models.locations import Locations
 from models.market import market_of
@@ -17,12 +17,13 @@ from models.records import Finding, Record
 from models.registry import Registry
 from models.serving import ServedModel
 from models.store import BarsStore
+from tasks.outside import RETRIED
 
 
 class ScoreResult(Record):
     """What was published for a session."""
 
-    session: date
+    session: date | None
     version: str | None
     """The champion; None where nothing serves."""
     predictions: int
@@ -34,32 +35,33 @@ class ScoreResult(Record):
     findings: tuple[Finding, ...] = ()
 
 
-@task(name="score")
+@task(name="score", **RETRIED)
 def score_session(session: date | None, config: RetrainConfig, allow_stale: bool = False) -> ScoreResult:
     """Predict every symbol with enough recent bars and publish the predictions, once per session and version.
 
     Raises:
-        StoreError: the store is empty, or its newest delivery was stopped and `allow_stale` is not set.
+        DeliveryError: the store is empty.
+        DeliveryStopped: the newest delivery was stopped, and `allow_stale` is not set.
         PredictionsStopped: the predictions break their contract; nothing is published.
     """
     locations = Locations(config.storage)
     store = BarsStore(locations)
+    version = Ledger(locations).champion_version()
     day = session or store.last_session()
+    if version is None:
+        why = "Nothing serves yet: no night has promoted a model. Run `nocturne retrain`."
+        return ScoreResult(session=day, version=None, predictions=0, published=False, why=why)
     if day is None:
-        raise StoreError(
+        raise DeliveryError(
             f"No bars in {locations.table('bars')}: there is nothing to score. "
             f"Bring a delivery in with `nocturne ingest PATH`."
         )
     stopped = [one.name for one in store.deliveries() if one.status == "stopped" and (one.last or day) > day]
     if session is None and stopped and not allow_stale:
-        raise StoreError(
+        raise DeliveryStopped(
             f"The newest delivery ({stopped[-1]}) was stopped, so the last good bars are those of {day}. Mend and "
             f"deliver it again, or score on the last good bars with --allow-stale."
         )
-    version = Ledger(locations).champion_version()
-    if version is None:
-        why = "Nothing serves yet: no night has promoted a model. Run `nocturne retrain`."
-        return ScoreResult(session=day, version=None, predictions=0, published=False, why=why)
     return _publish(day, version, store, config, stale=bool(stopped))
 
 

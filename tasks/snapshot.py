@@ -6,19 +6,21 @@ from prefect import task
 
 from models.calendar import Calendar
 from models.config import RetrainConfig
-from models.errors import StoreError
+from models.errors import DeliveryError
 from models.locations import Locations
 from models.market import market_of
 from models.night import NightFiles, NightRecord
 from models.store import BarsStore
+from tasks.outside import RETRIED
 
 
-@task(name="take snapshot", retries=2, retry_delay_seconds=2)
+@task(name="take snapshot", **RETRIED)
 def take_snapshot(session: date | None, config: RetrainConfig) -> NightRecord:
     """The night of a session: its rows as known then, written where every worker can reach them.
 
     Raises:
-        StoreError: the store is empty, or cannot be read.
+        DeliveryError: the store is empty.
+        StoreError: it cannot be read or written.
     """
     return identify_night(session, config, datetime.now(UTC))
 
@@ -29,7 +31,7 @@ def identify_night(session: date | None, config: RetrainConfig, now: datetime, w
     store = BarsStore(locations)
     session = session or store.last_session()
     if session is None:
-        raise StoreError(
+        raise DeliveryError(
             f"No bars in {locations.table('bars')}: there is nothing to train on. "
             f"Bring a delivery in with `nocturne ingest PATH`, or try `nocturne retrain --demo`."
         )

@@ -14,6 +14,7 @@ from models.features import summaries
 from models.locations import Locations
 from models.night import NightFiles, NightRecord
 from models.panel import windows
+from models.quiet import load_tensorflow
 from models.records import CandidateRecord
 from tasks.targets import TargetsRecord
 
@@ -25,6 +26,7 @@ def fit_candidate(night_id: str, config: RetrainConfig) -> CandidateRecord:
     Raises:
         TrainingFailed: the loss was not finite, or there was nothing to fit on.
     """
+    load_tensorflow()
     from models.export import GOLDEN_ROWS, export_candidate
     from models.fit import Material, fit
 

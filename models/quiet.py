@@ -1,0 +1,21 @@
+"""TensorFlow without its greetings: it writes them from C++, where no log level reaches."""
+
+import importlib
+import os
+from types import ModuleType
+
+
+def load_tensorflow() -> ModuleType:
+    """Import TensorFlow and look for devices, silently, unless TF_CPP_MIN_LOG_LEVEL is 0."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        return importlib.import_module("tensorflow")
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    return tensorflow
