@@ -28,6 +28,11 @@ _LISTED_RUNS = 30
 """Runs that the index page lists, the latest ones; each costs some milliseconds to list."""
 
 
+def load_great_expectations() -> None:
+    """Import it now, where there is time: it takes some seconds."""
+    import great_expectations  # noqa: F401
+
+
 class Suite:
     """One data contract in one run: checks frames, and puts all that it found on one page of the Data Docs.
 

@@ -244,6 +244,7 @@ def _working(debug: bool) -> "Iterator[Progress]":
 @contextmanager
 def _prefect(config: "RetrainConfig", progress: "Progress", trains: bool = False) -> "Iterator[Locations]":
     """Start Prefect's temporary server, do the imports in the body meanwhile, and wait for it."""
+    from expectations.gx import load_great_expectations
     from flows.environment import start_prefect
     from models.locations import Locations
     from models.quiet import load_tensorflow
@@ -254,8 +255,7 @@ def _prefect(config: "RetrainConfig", progress: "Progress", trains: bool = False
     yield locations
     if server is not None:
         if server.fresh and trains:  # ten seconds of migrations: long enough for what a night imports anyway
-            import great_expectations  # noqa: F401
-
+            load_great_expectations()
             load_tensorflow()
         server.wait()
 

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 
 import numpy as np
+import pandas as pd
 from prefect import task
 
 from models.calendar import Calendar
@@ -76,6 +77,9 @@ def _publish(day: date, version: str, store: BarsStore, config: RetrainConfig, s
     as_of = min(datetime.now(UTC), calendar.as_of(day))
     sessions_read = 2 * made_with.network.window + made_with.data.gap_sessions
     bars = store.as_known(as_of, first=calendar.after(day, -sessions_read), last=day)
+    if not (bars["session"] == pd.Timestamp(day)).any():
+        why = f"no bars of {day} were known in time"
+        return ScoreResult(session=day, version=version, predictions=0, published=False, stale=stale, why=why)
     panel = build_panel(bars, made_with.data, market_of(store, bars, made_with.data, as_of))
     ready = eligible(panel, made_with.network.window, made_with.data.min_present)
     rows = np.intersect1d(last_rows(panel), np.flatnonzero(ready))

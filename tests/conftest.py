@@ -1,10 +1,25 @@
 """Markets that tests share: the real demo panel, and synthetic ones with a known answer."""
 
+from collections.abc import Iterator
 from importlib.metadata import distribution
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from flows import environment
+from models.calendar import Calendar
+
+environment.prepare()  # before Prefect and TensorFlow are imported anywhere: no telemetry, quiet consoles
+
+
+@pytest.fixture(scope="session")
+def prefect() -> Iterator[None]:
+    """One real Prefect, with a server and a database of its own, for all tests that need one."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +38,16 @@ def make_market():
     """Factory of a synthetic market: log-AR(1) volatility, a market factor, and a planted reversal of relative returns.
 
     `edge` is the correlation of tomorrow's relative return with today's, negated; 0 is a market without direction.
+    `restless` is the daily sd of the log volatility.
     """
 
-    def market(n_symbols: int = 30, n_sessions: int = 160, edge: float = 0.0, seed: int = 1) -> pd.DataFrame:
+    def market(
+        n_symbols: int = 30, n_sessions: int = 160, edge: float = 0.0, seed: int = 1, restless: float = 0.12
+    ) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
         log_volatility = np.zeros((n_sessions, n_symbols))
         for t in range(1, n_sessions):
-            log_volatility[t] = 0.97 * log_volatility[t - 1] + 0.12 * rng.standard_normal(n_symbols)
+            log_volatility[t] = 0.97 * log_volatility[t - 1] + restless * rng.standard_normal(n_symbols)
         volatility = 0.015 * np.exp(log_volatility)
         noise = rng.standard_normal((n_sessions, n_symbols))
         for t in range(1, n_sessions):
@@ -38,7 +56,9 @@ def make_market():
         close = 50 * np.exp(returns.cumsum(axis=0))
         opened = close * np.exp(-returns + 0.3 * volatility * rng.standard_normal(returns.shape))
         reach = np.exp(0.5 * volatility * np.abs(rng.standard_normal((2, *returns.shape))))
-        sessions = pd.bdate_range("2015-01-05", periods=n_sessions).to_numpy("datetime64[s]")
+        known = Calendar("XNYS").sessions
+        first = np.searchsorted(known, np.datetime64("2015-01-05"))
+        sessions = known[first : first + n_sessions].astype("datetime64[s]")
         bars = pd.DataFrame(
             {
                 "symbol": pd.Series(np.repeat([f"S{k:03d}" for k in range(n_symbols)], n_sessions), dtype="str"),

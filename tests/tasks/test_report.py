@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from prefect import flow
 from prefect.artifacts import Artifact
-from prefect.testing.utilities import prefect_test_harness
 
 from models.config import StorageConfig
 from models.locations import Locations
@@ -14,7 +13,7 @@ from tests import synthetic_night
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory) -> tuple[Path, str]:
+def written(prefect, tmp_path_factory) -> tuple[Path, str]:
     """Path of the page and text of the artifact, from one run in a real Prefect."""
     locations = Locations(StorageConfig(home=str(tmp_path_factory.mktemp("home"))))
 
@@ -22,11 +21,10 @@ def written(tmp_path_factory) -> tuple[Path, str]:
     def one_report() -> str:
         return report(synthetic_night.material("keep", 20, 30), locations)
 
-    with prefect_test_harness():
-        path = Path(one_report())
-        found = Artifact.get(ARTIFACT_KEY)
-        assert found is not None
-        return path, str(found.data)
+    path = Path(one_report())
+    found = Artifact.get(ARTIFACT_KEY)
+    assert found is not None
+    return path, str(found.data)
 
 
 def test_the_page_is_named_after_its_session_and_night(written):

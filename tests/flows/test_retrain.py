@@ -1,0 +1,216 @@
+"""Whole nights on small synthetic markets: real Prefect, Delta, Great Expectations, TensorFlow, MLflow."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.retrain import plan, retrain
+from flows.score import score
+from models import dataset as dataset_module
+from models.config import RetrainConfig
+from models.errors import ConfigError, DeliveryError, DeliveryStopped, TargetsStopped
+from models.ledger import Ledger
+from models.locations import Locations
+from models.registry import Registry
+from models.store import BarsStore
+from tasks.snapshot import identify_night
+from tests.models.test_targets import old_fault
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+# fmt: off
+SMALL = {
+    "network": {"window": 21, "spans": [1, 3, 8], "hidden": [16], "fusion": 16},
+    "targets": {"horizon_sessions": 3},
+    "training": {
+        "members": 1, "max_epochs": 4, "validation_sessions": 20, "batch_size": 512, "learning_rate": 2e-3
+    },
+    # The planted edge is far above what real stocks allow, and so above what the gate would believe.
+    "gate": {
+        "evidence_sessions": 60, "first_champion": "healthy", "bootstrap_replicates": 100, "suspicious_auc_low": 0.7
+    },
+}
+# fmt: on
+
+
+def config_at(home: Path, **sections: dict) -> RetrainConfig:
+    merged = {name: {**SMALL.get(name, {}), **sections.get(name, {})} for name in {*SMALL, *sections}}
+    return RetrainConfig.model_validate({**merged, "storage": {"home": str(home)}})
+
+
+def deliver(bars: pd.DataFrame, directory: Path, name: str) -> str:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / name
+    bars.assign(timestamp=bars["session"].dt.date).drop(columns="session").to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def market(make_market):
+    return make_market(n_symbols=40, n_sessions=231, edge=0.5, seed=4, restless=0.17)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def first_night(home, market):
+    """History but for its last session, and the night on it."""
+    history = market[market["session"] < market["session"].max()]
+    return retrain(config=config_at(home), deliveries=[deliver(history, home / "in", "history.csv")])
+
+
+def test_the_first_healthy_night_leaves_a_champion(first_night, home):
+    assert first_night.verdict == "promote", first_night.reason
+    assert first_night.champion == first_night.version
+    assert Registry(Locations(config_at(home).storage)).champion() == first_night.version
+
+
+def test_the_result_has_the_documented_fields(first_night):
+    assert set(json.loads(first_night.model_dump_json())) == {
+        "session", "as_of", "night_id", "repeated", "verdict", "reason", "version", "champion", "trained_until",
+        "checks", "bounds", "percentiles", "metrics", "delivery", "snapshot", "timings", "report",
+    }  # fmt: skip
+
+
+def test_every_delivered_row_is_in_the_account(first_night, market):
+    assert first_night.delivery.delivered == first_night.delivery.accepted == len(market) - 40
+    assert first_night.snapshot.rows == first_night.delivery.accepted
+
+
+def test_nothing_fitted_has_seen_the_evidence(first_night, home):
+    directory = Registry(Locations(config_at(home).storage)).fetch(first_night.version)
+    evidence = pd.read_parquet(directory / "evidence.parquet")
+    assert pd.Timestamp(first_night.trained_until) < evidence["session"].min()
+
+
+def test_the_out_of_sample_frame_has_its_fixed_columns(first_night, home):
+    directory = Registry(Locations(config_at(home).storage)).fetch(first_night.version)
+    fixed = ["session", "symbol", "fold", "version", "p_up", "volatility", "magnitude"]
+    realised = ["direction", "volatility_target", "magnitude_target"]
+    assert list(pd.read_parquet(directory / "evidence.parquet").columns[:10]) == [*fixed, *realised]
+
+
+def test_what_was_measured_is_what_serves(first_night, home):
+    store = BarsStore(Locations(config_at(home).storage))
+    served = store.predictions(first_night.session)
+    assert set(served["version"]) == {first_night.version}
+    assert served["volatility"].between(0, first_night.bounds["volatility"]).all()
+
+
+def test_the_report_names_verdict_and_reason(first_night):
+    page = Path(first_night.report).read_text()
+    assert first_night.version in page
+    assert "volatility_to_har" in page
+
+
+def test_the_same_night_again_is_recognised_and_writes_nothing(first_night, home):
+    ledger = Ledger(Locations(config_at(home).storage))
+    before = len(ledger.entries())
+    again = retrain(config=config_at(home))
+    assert again == first_night.model_copy(update={"repeated": True})
+    assert len(ledger.entries()) == before
+
+
+def test_another_seed_on_the_same_session_is_judged_and_superseded(first_night, home):
+    other = retrain(config=config_at(home, training={"seed": 2}))
+    assert other.night_id != first_night.night_id
+    assert other.reason.startswith("superseded")
+    assert {check.name for check in other.checks if check.group == "champion"} >= {"later_session", "auc_to_champion"}
+    assert other.champion == first_night.version
+
+
+def test_a_later_session_is_compared_with_the_champion(first_night, home, market):
+    last = market[market["session"] == market["session"].max()]
+    as_of = pd.Timestamp(last["session"].iloc[0]).tz_localize("UTC") + pd.Timedelta(hours=23)
+    config = config_at(home, source={"known_at_pattern": r"(\d{4}-\d{2}-\d{2})"})
+    night = retrain(config=config, deliveries=[deliver(last, home / "in", f"night-{as_of.date()}.csv")])
+    assert night.session == last["session"].iloc[0].date()
+    later = next(check for check in night.checks if check.name == "later_session")
+    assert later.passed
+    assert night.delivery.accepted == 40
+
+
+def test_an_earlier_session_sees_only_what_was_known_then(first_night, home):
+    earlier = first_night.session - timedelta(days=7)
+    night, same = (identify_night(earlier, config_at(home), datetime.now(UTC), write=False) for _ in range(2))
+    assert night == same
+    assert night.snapshot.last == earlier
+    assert night.snapshot.rows < first_night.snapshot.rows
+
+
+def test_a_trial_decides_nothing(first_night, home):
+    ledger = Ledger(Locations(config_at(home).storage))
+    before = ledger.entries()
+    trial = retrain(config=config_at(home, training={"seed": 5}), promote=False)
+    assert trial.champion == before[-1].champion_after
+    assert ledger.entries() == before
+
+
+def test_a_plan_says_what_would_be_read_and_writes_nothing(first_night, home):
+    told = plan(None, config_at(home, training={"seed": 77}))
+    assert told["rows"] >= first_night.snapshot.rows
+    assert not Path(home, "nights", told["night_id"]).exists()
+
+
+def test_the_old_fault_put_back_stops_the_night_before_training(first_night, home, monkeypatch):
+    monkeypatch.setattr(dataset_module, "compute_targets", old_fault)
+    config = config_at(home, training={"seed": 9})
+    with pytest.raises(TargetsStopped, match="volatility_p99"):
+        retrain(config=config)
+    night = identify_night(None, config, datetime.now(UTC), write=False)
+    assert not Path(home, "nights", night.night_id, "candidate").exists()
+    assert Registry(Locations(config.storage)).champion() is not None
+
+
+def test_a_stopped_delivery_leaves_the_champion_untouched(first_night, home, market):
+    half = market[market["session"] == market["session"].max()].head(5)
+    half = half.assign(session=half["session"] + pd.Timedelta(days=1))
+    config = config_at(home)
+    champion = Registry(Locations(config.storage)).champion()
+    with pytest.raises(DeliveryStopped, match="completeness"):
+        retrain(config=config, deliveries=[deliver(half, home / "in", "half.csv")])
+    assert Registry(Locations(config.storage)).champion() == champion
+
+
+def test_a_day_that_is_no_session_is_refused(first_night, home):
+    with pytest.raises(ConfigError, match="no session of XNYS"):
+        retrain(session=date(2015, 7, 4), config=config_at(home))
+
+
+def test_a_night_without_bars_of_its_own_session_ends_with_no_data(first_night, home):
+    night = retrain(session=date(2016, 3, 1), config=config_at(home))
+    assert night.verdict == "keep"
+    assert night.reason.startswith("no data")
+
+
+def test_an_empty_store_says_how_to_fill_it(tmp_path):
+    with pytest.raises(DeliveryError, match="nocturne ingest"):
+        retrain(config=config_at(tmp_path))
+
+
+def test_too_little_history_names_the_sessions_needed(tmp_path, market):
+    short = market[market["session"] < market["session"].unique()[70]]
+    night = retrain(config=config_at(tmp_path), deliveries=[deliver(short, tmp_path / "in", "short.csv")])
+    assert night.reason.startswith("too little history")
+    assert "120 needed" in night.reason
+    assert Path(night.report).exists()
+
+
+def test_a_universe_that_is_too_small_gets_absolute_directions(tmp_path, market):
+    few = market[market["symbol"].isin(["S000", "S001", "S002"])]
+    night = retrain(config=config_at(tmp_path), deliveries=[deliver(few, tmp_path / "in", "few.csv")])
+    assert night.snapshot.symbols == 3
+    assert np.isfinite(night.metrics["direction_auc"])
+
+
+def test_score_where_nothing_serves_says_so(tmp_path):
+    result = score(config=config_at(tmp_path))
+    assert result.version is None
+    assert "Nothing serves yet" in result.why
