@@ -77,6 +77,13 @@ def contract_levels(contract: ContractConfig) -> dict[str, Level]:
     return own | contract.levels
 
 
+def level_that_releases(rule: str) -> Level | None:
+    """The level with which a delivery that this rule has stopped can be stored; None where there is none."""
+    if rule not in _NEVER_WARN:
+        return "warn"
+    return None if rule in DELIVERY_LEVELS else "quarantine"
+
+
 def check_bars(
     frame: pd.DataFrame,
     history: pd.DataFrame,
@@ -96,7 +103,8 @@ def check_bars(
 
     Args:
         frame: Canonical bars as delivered, RangeIndex, NaN where missing; unreadable lines already taken out.
-        history: `symbol, session, open, high, low, close, volume` of the stored bars of the last sessions before.
+        history: `symbol, session, open, high, low, close, volume` of the stored bars of the last sessions before, and
+            of the delivered ones as far as they were there.
         calendar: Sessions of the exchange.
         contract: Limits and levels.
         source: Its volume factor says how many shares a saturated counter stands for.

@@ -97,10 +97,11 @@ def _written(
     if pa.types.is_temporal(values.type):
         return _typed(values, zone)
     text = pd.Series(pc.utf8_trim_whitespace(pc.cast(values, pa.string())).to_pandas(), dtype="str")
-    text = text.str.replace(r"\s*(?:UTC|GMT|(?<=\d)z)$", "Z", regex=True)
+    text = text.str.replace(r"(?:UTC|GMT|(?<=\d)z)$", "Z", regex=True)
     pattern = pattern.replace("%Z", "%z") if pattern else None
     if pattern is None:
         text = text.where(text.str.contains(_DAY, regex=True, na=False))
+        text = text.str.replace(r"\s+(?=(?:Z|[+-][\d:]+)$)", "", regex=True)
     aware = text.str.contains(_OFFSET_ALONE if pattern and "%z" in pattern else _OFFSET, regex=True, na=False)
     bare = text.str.replace(_OFFSET_ALONE, "", regex=True).where(aware, text)
     wall = _parsed(bare, pattern.replace("%z", "").rstrip() if pattern else None)

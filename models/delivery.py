@@ -86,7 +86,7 @@ def parse(file: DeliveredFile, reading: Reading) -> RawDelivery:
     """Read Parquet, CSV (also gzipped) or a tar archive that holds `prices.csv`; the content decides, not the name.
 
     Raises:
-        DeliveryError: no table, columns that are missing or of a wrong kind, or several bars of a symbol in one session.
+        DeliveryError: no table, columns that are missing or of a wrong kind, or several bars of a symbol in a session.
     """
     table = open_table(file)
     if table is None:

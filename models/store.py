@@ -6,13 +6,16 @@ the largest `known_at` ≤ K, so any rows that were ever trained on can be read 
 A delivery is written in this order: the raw file, quarantine, bars, and last its row in `deliveries`, which says that
 all is there. Each write carries the delivery's name and happens once, so a crash in between is mended by ingesting the
 same file again.
+
+A row that repeats the fact before it is not stored. When a later arrival comes between the two, the kept file is read
+again and the row becomes a fact after all, so that the order of arrival never decides what was known.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 import fsspec
 import numpy as np
@@ -26,14 +29,14 @@ from models.calendar import Calendar
 from models.casting import Times
 from models.config import RetrainConfig
 from models.delivered_file import DeliveredFile
-from models.delivery import OPTIONAL, RawDelivery
+from models.delivery import OPTIONAL, RawDelivery, Reading, parse
+from models.delivery import known_at as times_known
 from models.errors import StoreError
+from models.facts import VALUES, in_order, sort_out
 from models.locations import Locations, exists, open_at
-from models.panel import BAR_COLUMNS
 from models.records import Account, DeliveryRecord, Finding, Snapshot
 from models.tables import Table
 
-VALUES: Final = (*BAR_COLUMNS, *OPTIONAL)
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
 _BARS: Final = pa.schema(
     [
@@ -58,9 +61,13 @@ _DELIVERIES: Final = pa.schema(
         ("last", pa.date32()),
         ("account", pa.string()),
         ("findings", pa.string()),
+        ("reading", pa.string()),
+        ("known_until", _MOMENT),
     ]
 )
-_MARKET: Final = pa.schema([("session", pa.date32()), ("market_return", pa.float64()), ("as_of", _MOMENT)])
+_MARKET: Final = pa.schema(
+    [("session", pa.date32()), ("market_return", pa.float64()), ("as_of", _MOMENT), ("sequence", pa.int64())]
+)
 _PREDICTIONS: Final = pa.schema(
     [
         ("session", pa.date32()),
@@ -70,15 +77,6 @@ _PREDICTIONS: Final = pa.schema(
         ("made_at", _MOMENT),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Sorted:
-    """Where each row of a delivery goes."""
-
-    accepted: npt.NDArray[np.bool_]
-    revised: npt.NDArray[np.bool_]
-    duplicate: npt.NDArray[np.bool_]
 
 
 class BarsStore:
@@ -117,10 +115,15 @@ class BarsStore:
             known_at: (n_rows,) datetime64[us] UTC.
             broken: (n_rows,) first broken rule of each row, empty text for a sound one.
             record: All but its account.
+
+        Raises:
+            StoreError: a table cannot be read or written, or an interrupted try of this delivery left other rows.
         """
-        sound = np.flatnonzero(broken == "")
-        rows = _bar_rows(raw.frame.iloc[sound], known_at[sound], record.delivery, len(self.deliveries()))
-        sorting = _sort_out(rows, self._facts_around(rows, without=record.delivery))
+        sound = broken == ""
+        sequence = self._next_sequence(record.received_at)
+        rows = in_order(raw.frame[sound], known_at[sound], record.delivery, sequence)
+        facts = self._facts_around(rows, without=record.delivery)
+        sorting = sort_out(rows, facts)
         told = np.concatenate([broken[broken != ""], np.full(len(raw.unreadable), "unreadable", object)])
         account = Account(
             delivered=raw.delivered,
@@ -130,29 +133,32 @@ class BarsStore:
             quarantined=len(told),
             by_rule={str(rule): int(count) for rule, count in zip(*np.unique(told, return_counts=True), strict=True)},
         )
-        lines = np.concatenate([raw.line[broken != ""], raw.unreadable]).astype(np.int64)
-        if len(lines):
-            columns = [[record.delivery] * len(lines), lines, told.tolist(), raw.raw(lines)]
-            self._quarantine.append(pa.table(columns, schema=_QUARANTINE), once=record.delivery)
+        lines = np.concatenate([raw.line[~sound], raw.unreadable]).astype(np.int64)
+        columns = [[record.delivery] * len(lines), lines, told.tolist(), raw.raw(lines) if len(lines) else []]
+        self._write_once(self._quarantine, pa.table(columns, schema=_QUARANTINE), ["line", "rule"], record)
         new = rows[~sorting.duplicate]
-        if len(new):
-            self._bars.append(pa.Table.from_pandas(new, schema=_BARS, preserve_index=False), once=record.delivery)
-        return self.record(record.model_copy(update={"account": account}))
+        stored = pd.concat([new, self._facts_after_all(rows[sorting.revised], new, facts)], ignore_index=True)
+        table = pa.Table.from_pandas(stored, schema=_BARS, preserve_index=False)
+        self._write_once(self._bars, table, ["symbol", "session", *VALUES], record)
+        return self.record(record.model_copy(update={"account": account}), raw, known_at)
 
-    def record(self, record: DeliveryRecord) -> DeliveryRecord:
-        """Add a delivery to the table of deliveries."""
+    def record(self, record: DeliveryRecord, raw: RawDelivery, known_at: Times) -> DeliveryRecord:
+        """Add a delivery to the table of deliveries, with all that it takes to read its file in the same way again."""
         row = record.model_dump(include={"delivery", "name", "status", "known_at_rule", "received_at", "first", "last"})
         row |= {
-            "sequence": len(self.deliveries()),
+            "sequence": self._next_sequence(record.received_at),
             "account": record.account.model_dump_json(),
             "findings": json.dumps([finding.model_dump(mode="json") for finding in record.findings]),
+            "reading": raw.reading.model_dump_json(),
+            "known_until": pd.Timestamp(known_at.max(), tz="UTC") if len(known_at) else None,
         }
         self._deliveries.append(pa.Table.from_pylist([row], schema=_DELIVERIES))
         return record
 
     def deliveries(self) -> tuple[DeliveryRecord, ...]:
         """All deliveries in the order in which they came; a file that was stopped first may stand twice."""
-        rows = self._deliveries.read().sort_by("sequence").drop_columns("sequence").to_pylist()
+        rows = self._deliveries.read().sort_by("sequence")
+        rows = rows.drop_columns(["sequence", "reading", "known_until"]).to_pylist()
         return tuple(
             DeliveryRecord(
                 **{
@@ -206,7 +212,12 @@ class BarsStore:
         )
 
     def record_market(self, market: "pd.Series[float]", as_of: datetime) -> None:
-        """Store the market's returns by session where they are new or differ from what was known."""
+        """Store the market's returns by session where they are new or differ from what was known.
+
+        Args:
+            market: By session, datetime64[s].
+            as_of: The night's; of two values at the same time the one recorded later counts.
+        """
         known = self.market_as_known(as_of).reindex(market.index)
         fresh = market[~(known == market)]
         if len(fresh):
@@ -214,12 +225,14 @@ class BarsStore:
                 "session": pd.DatetimeIndex(fresh.index).date,
                 "market_return": fresh.to_numpy(),
                 "as_of": [as_of] * len(fresh),
+                "sequence": [1 + (pc.max(self._market.read(["sequence"])["sequence"]).as_py() or 0)] * len(fresh),
             }
             self._market.append(pa.table(rows, schema=_MARKET))
 
     def market_as_known(self, as_of: datetime) -> "pd.Series[float]":
         """The market's median log return by session (datetime64[s]), as computed by nights up to then."""
-        rows = self._market.read(where=ds.field("as_of") <= pa.scalar(as_of, _MOMENT)).sort_by("as_of").to_pandas()
+        rows = self._market.read(where=ds.field("as_of") <= pa.scalar(as_of, _MOMENT)).to_pandas()
+        rows = rows.sort_values(["as_of", "sequence"])
         latest = rows.drop_duplicates("session", keep="last").sort_values("session")
         return pd.Series(
             latest["market_return"].to_numpy(), index=pd.DatetimeIndex(latest["session"].astype("datetime64[s]"))
@@ -245,6 +258,75 @@ class BarsStore:
         facts: pd.DataFrame = self._bars.read(_BARS.names, where).to_pandas()
         return facts
 
+    def _facts_after_all(self, revised: pd.DataFrame, new: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+        """Rows of earlier deliveries that were known later than these and differ from them.
+
+        They were left out when they came, as repetitions of the fact before; now another fact stands between.
+        """
+        if not len(revised):
+            return revised
+        where = (
+            (ds.field("status") == "accepted")
+            & (ds.field("known_until") > pa.scalar(revised["known_at"].min(), _MOMENT))
+            & (ds.field("first") <= revised["session"].max())
+            & (ds.field("last") >= revised["session"].min())
+            & (ds.field("delivery") != revised["delivery"].iloc[0])
+        )
+        known_later = self._deliveries.read(where=where).to_pylist()
+        keys = revised[["symbol", "session"]].drop_duplicates()
+        repeats = [
+            self._sound_rows(row).merge(keys, on=["symbol", "session"])
+            for row in known_later
+            if Account.model_validate_json(row["account"]).duplicate
+        ]
+        if not repeats:
+            return revised.iloc[:0]
+        rows = pd.concat(repeats, ignore_index=True)
+        return rows[sort_out(rows, pd.concat([facts, new], ignore_index=True)).revised]
+
+    def _sound_rows(self, delivery: Mapping[str, Any]) -> pd.DataFrame:
+        """What a delivery brought when it came, read from its kept file."""
+        name, uri = delivery["name"], f"{self.locations.deliveries}/{delivery['delivery']}"
+        try:
+            with open_at(uri) as kept:
+                file = DeliveredFile(name, kept.read())
+        except OSError as error:
+            raise StoreError(
+                f"The kept delivery {uri} ({name}) cannot be read: {error}. It is needed because a delivery has come "
+                f"out of order. Nothing was ingested; put the file back and ingest again."
+            ) from error
+        if file.sha256 != delivery["delivery"]:
+            raise StoreError(
+                f"The kept delivery {uri} ({name}) was changed: it no longer has the SHA-256 that it is named by. It "
+                f"is needed because a delivery has come out of order. Nothing was ingested; put the file back and "
+                f"ingest again."
+            )
+        raw = parse(file, Reading.model_validate_json(delivery["reading"]))
+        known_at, _ = times_known(raw, raw.reading, delivery["received_at"])
+        sound = ~np.isin(raw.line, self.quarantine(file.sha256)["line"])
+        return in_order(raw.frame[sound], known_at[sound], file.sha256, delivery["sequence"])
+
+    def _write_once(self, table: Table, rows: pa.Table, said: list[str], record: DeliveryRecord) -> None:
+        """Write a delivery's rows; where an interrupted try has written them, make sure that they are these."""
+        if not table.wrote(record.delivery):
+            if len(rows):
+                table.append(rows, once=record.delivery)
+            return
+        there = table.read(["delivery", *said], ds.field("delivery") == record.delivery)
+        mine = rows.filter(pc.equal(rows["delivery"], record.delivery)).select(["delivery", *said])
+        by = [(name, "ascending") for name in said]
+        if not there.sort_by(by).equals(mine.sort_by(by)):
+            raise StoreError(
+                f"An interrupted ingest of {record.name} left {len(there)} rows in {table.uri} that are not the "
+                f"{len(mine)} of now: its source or contract is configured differently. Nothing was changed; ingest "
+                f"it again with the configuration of the first time."
+            )
+
+    def _next_sequence(self, received_at: datetime) -> int:
+        """Orders deliveries as they came: microseconds of arrival, so that two writers at once differ as well."""
+        latest = pc.max(self._deliveries.read(["sequence"])["sequence"]).as_py() or 0
+        return max(int(pd.Timestamp(received_at).timestamp() * 1_000_000), latest + 1)
+
 
 def content_hash(bars: pd.DataFrame) -> str:
     """SHA-256 over symbols, sessions and values of canonical bars, in their order."""
@@ -256,29 +338,6 @@ def content_hash(bars: pd.DataFrame) -> str:
         if name in bars:
             digest.update(name.encode() + (bars[name].to_numpy(np.float64) + 0.0).tobytes())
     return digest.hexdigest()
-
-
-def _bar_rows(frame: pd.DataFrame, known_at: Times, delivery: str, sequence: int) -> pd.DataFrame:
-    rows: pd.DataFrame = frame.reindex(columns=["symbol", "session", "timestamp", *VALUES])
-    rows["session"] = rows["session"].dt.date
-    rows = rows.assign(known_at=pd.DatetimeIndex(known_at).tz_localize("UTC"), delivery=delivery, sequence=sequence)
-    return rows.sort_values(["symbol", "session"], kind="stable", ignore_index=True)[list(_BARS.names)]
-
-
-def _sort_out(rows: pd.DataFrame, facts: pd.DataFrame) -> Sorted:
-    """Compare each row with the fact that it follows: the largest `known_at` not after its own, stored or delivered."""
-    both = pd.concat([facts, rows], ignore_index=True) if len(facts) else rows
-    both = both.assign(is_new=np.arange(len(both)) >= len(both) - len(rows))
-    both = both.sort_values(["symbol", "session", "known_at", "sequence"], kind="stable")
-    follows = both.duplicated(["symbol", "session"]).to_numpy()
-    values = both[list(VALUES)].to_numpy(np.float64)
-    alike = np.zeros(len(both), bool)
-    same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
-    alike[1:] = same.all(axis=1)
-    of_row = both.index[both["is_new"]].to_numpy() - (len(both) - len(rows))
-    follows, alike = follows[both["is_new"]], alike[both["is_new"]]
-    order = np.argsort(of_row)
-    return Sorted(~follows[order], (follows & ~alike)[order], (follows & alike)[order])
 
 
 def _known(as_of: datetime, first: date | None, last: date | None) -> ds.Expression:
@@ -295,7 +354,8 @@ def _latest(rows: pa.Table) -> pa.Table:
     symbols = rows["symbol"].combine_chunks().dictionary_encode()
     rank = pc.rank(symbols.dictionary, sort_keys="ascending").to_numpy() if len(rows) else np.empty(0, np.int64)
     code = rank[symbols.indices.to_numpy()] if len(rows) else rank
-    key = code.astype(np.int64) << 32 | rows["session"].cast(pa.int32()).to_numpy().astype(np.int64)
+    # added, not or-ed: days before 1970 are negative
+    key = (code.astype(np.int64) << 32) + rows["session"].cast(pa.int32()).to_numpy().astype(np.int64)
     if (np.diff(key) > 0).all():
         return rows
     order = np.lexsort((rows["sequence"].to_numpy(), rows["known_at"].cast(pa.int64()).to_numpy(), key))

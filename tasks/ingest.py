@@ -1,6 +1,6 @@
 """Deliveries into the store: received, checked by their contract, and every row accounted for."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -14,7 +14,7 @@ from models.delivery import RawDelivery, Reading, known_at, parse
 from models.errors import DeliveryStopped
 from models.locations import Locations
 from models.panel import BAR_COLUMNS
-from models.records import Account, DeliveryRecord
+from models.records import Account, DeliveryRecord, Finding
 from models.store import BarsStore
 from tasks.outside import RETRIED
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from expectations.bars import BarsReport
 
 HISTORY_SESSIONS = 30
-"""Sessions before a delivery that its rows are compared with."""
+"""Sessions before a delivery that its rows are compared with, beside those that it brings."""
 
 
 def bring_in(uri: str, config: RetrainConfig, stated: datetime | None, now: datetime) -> DeliveryRecord:
@@ -50,14 +50,15 @@ def bring_in(uri: str, config: RetrainConfig, stated: datetime | None, now: date
     raw = parse(file, reading)
     times, rule = known_at(raw, reading, now)
     report = _check(raw, times, store, config, now)
+    sessions = raw.frame.loc[report.broken == "", "session"]
     record = DeliveryRecord(
         delivery=file.sha256,
         name=file.name,
         status="stopped" if report.stopped_by else "accepted",
         known_at_rule=rule,
         received_at=now,
-        first=raw.frame["session"].min().date() if len(raw.frame) else None,
-        last=raw.frame["session"].max().date() if len(raw.frame) else None,
+        first=sessions.min().date() if len(sessions) else None,
+        last=sessions.max().date() if len(sessions) else None,
         account=Account(),
         findings=report.findings,
     )
@@ -65,13 +66,35 @@ def bring_in(uri: str, config: RetrainConfig, stated: datetime | None, now: date
     if not report.stopped_by:
         return store.accept(raw, times, report.broken, record)
     if earlier is None:
-        store.record(record)
-    raise DeliveryStopped(
-        f"The delivery {file.name} was stopped and none of its {raw.delivered} rows stored; the champion stays. "
-        f"{' '.join(f'{found.rule}: {found.why}' for found in report.stopped_by)} Ask the source for a complete file; "
-        f"or, if it is right as it is, deliver it again with --set "
-        f"contract.levels.{report.stopped_by[0].rule}=warn. It is kept as deliveries/{file.sha256[:12]}…"
+        store.record(record, raw, times)
+    raise DeliveryStopped(_why_stopped(raw, report))
+
+
+def _why_stopped(raw: RawDelivery, report: "BarsReport") -> str:
+    from expectations.bars import level_that_releases
+
+    unreadable = ""
+    if len(raw.unreadable):
+        line = int(raw.unreadable[0])
+        unreadable = (
+            f"{len(raw.unreadable)} of its lines could not be read, the first of them line {line}: "
+            f"{raw.raw(raw.unreadable[:1])[0][:300]} (see source.timestamp_format and source.columns). "
+        )
+    released = " ".join(
+        f"--set contract.levels.{found.rule}={level}"
+        for found in report.stopped_by
+        if (level := level_that_releases(found.rule)) is not None
     )
+    return (
+        f"The delivery {raw.file.name} was stopped and none of its {raw.delivered} rows stored; the champion stays. "
+        f"{' '.join(_told(found) for found in report.stopped_by)} {unreadable}Ask the source for a complete file"
+        f"{f'; or, if it is right as it is, deliver it again with {released}' if released else ''}. "
+        f"It is kept as deliveries/{raw.file.sha256[:12]}…"
+    )
+
+
+def _told(found: Finding) -> str:
+    return f"{found.rule}: {found.why}" + (f" ({', '.join(found.examples)})" if found.examples else "")
 
 
 def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConfig, now: datetime) -> "BarsReport":
@@ -80,9 +103,10 @@ def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConf
     calendar = Calendar.of(config.data)
     history = pd.DataFrame(columns=["symbol", "session", *BAR_COLUMNS])
     if len(raw.frame):
-        first = raw.frame["session"].min().date()
+        first, last = raw.frame["session"].min().date(), raw.frame["session"].max().date()
         known_by = pd.Timestamp(times.max(), tz="UTC").to_pydatetime()
-        history = store.as_known(known_by, calendar.after(first, -HISTORY_SESSIONS), first - timedelta(days=1))
+        # up to its last session: a correction of three symbols does not make a complete session incomplete
+        history = store.as_known(known_by, calendar.after(first, -HISTORY_SESSIONS), last)
     return check_bars(
         raw.frame if raw.known_at is None else raw.frame.assign(known_at=times),
         history,

@@ -73,3 +73,42 @@ def make_market():
         return bars.assign(timestamp=bars["session"].dt.tz_localize("UTC").astype("datetime64[us, UTC]"))
 
     return market
+
+
+@pytest.fixture(scope="session")
+def exported(make_market, tmp_path_factory):
+    """Directory of a small real model, exported as a night does it."""
+    from models.card import ModelCard
+    from models.config import RetrainConfig
+    from models.dataset import Dataset
+    from models.export import export_candidate
+    from models.features import summaries
+    from models.fit import Material, fit
+    from models.panel import build_panel, windows
+
+    config = RetrainConfig.model_validate(
+        {
+            "network": {"window": 21, "spans": [1, 3, 8], "hidden": [8], "fusion": 8},
+            "training": {"members": 1, "max_epochs": 1, "validation_sessions": 20, "batch_size": 512},
+        }
+    )
+    bars = make_market(n_symbols=25, n_sessions=160)
+    data = Dataset.of(bars, build_panel(bars, config.data).market, config)
+    scales = data.scales()
+    seen = summaries(data.panel, 21, (1, 3, 8))
+    fitted = fit(Material(seen, data.targets, data.train, data.validation, scales), config)
+    card = ModelCard.of(
+        config,
+        {head: scale.scale for head, scale in scales.items()},
+        version="v1",
+        recipe="r",
+        session="2015-08-20",
+        trained_until=str(data.trained_until),
+        epochs=1,
+    )
+    directory = tmp_path_factory.mktemp("exported")
+    export_candidate(fitted.trunk, card, next(windows(data.panel, data.evidence[:16], 21)), directory)
+    pd.DataFrame({"session": pd.to_datetime(["2015-08-19"]), "symbol": ["S000"]}).to_parquet(
+        directory / "evidence.parquet"
+    )
+    return directory

@@ -145,8 +145,8 @@ def _why_promoted(checks: Iterable[Check], config: GateConfig, champion: Champio
     if champion is not None:
         return f"healthy, skilled and at least as good as champion {champion.version}"
     if config.first_champion == "skilled":
-        return "nothing serves yet; healthy and skilled"
-    return f"nothing serves yet; healthy, and gate.first_champion = healthy asks no more{_not_shown(unproven)}"
+        return "first champion: healthy and skilled"
+    return f"first champion: healthy, and gate.first_champion = healthy asks no more{_not_shown(unproven)}"
 
 
 def _not_shown(unproven: Sequence[Check]) -> str:

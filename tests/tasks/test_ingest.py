@@ -1,7 +1,6 @@
 """Deliveries into the store, good and bad: every row accounted for, and a message that says how to mend the rest."""
 
 import gzip
-import html
 import io
 import json
 import tarfile
@@ -81,10 +80,6 @@ def market(make_market) -> pd.DataFrame:
     return bars.assign(timestamp=bars["session"].dt.strftime("%Y-%m-%d"))[COLUMNS]
 
 
-def rules(account: Account) -> dict[str, int]:
-    return account.by_rule
-
-
 def with_row(market: pd.DataFrame, row: int = 3, **values) -> pd.DataFrame:
     changed = market.astype(object)
     for column, value in values.items():
@@ -116,7 +111,7 @@ def test_the_demo_panel_without_its_quarantined_rows_is_in_the_store(demo):
 
 
 def test_the_demo_panel_again_changes_nothing(demo):
-    desk, record, config = demo
+    desk, _, config = demo
     before = {table: desk.version(table) for table in ("bars", "quarantine", "deliveries")}
     again = bring_in(demo_delivery(), config, None, datetime(2020, 1, 2, tzinfo=UTC))
     assert again.repeated
@@ -167,7 +162,7 @@ def test_a_file_appended_to_itself_three_times_with_its_header_counts_every_line
     account = desk.ingest(as_bytes(market) * 3).account
     n_rows = len(market)
     assert account.delivered == 3 * n_rows + 2
-    assert (account.accepted, account.duplicate, rules(account)) == (n_rows, 2 * n_rows, {"unreadable": 2})
+    assert (account.accepted, account.duplicate, account.by_rule) == (n_rows, 2 * n_rows, {"unreadable": 2})
     assert len(desk.bars()) == n_rows
 
 
@@ -187,7 +182,7 @@ def test_stamps_of_another_offset_fall_on_the_session_of_the_exchange(desk, mark
 
 
 def test_a_missing_file_changes_nothing_and_is_told(desk):
-    with pytest.raises(DeliveryError, match="no such file.*whether the source has delivered"):
+    with pytest.raises(DeliveryError, match=r"no such file.*whether the source has delivered"):
         bring_in(str(desk.home / "none.csv"), desk.config(), None, NOW)
     assert desk.store.deliveries() == ()
 
@@ -218,7 +213,7 @@ def test_a_delivery_of_which_nothing_can_be_read_shows_one_of_its_lines(desk, ma
 
 def test_text_in_a_price_costs_one_row_and_keeps_its_text(desk, market):
     record = desk.ingest(with_row(market, close="suspended"))
-    assert rules(record.account) == {"unreadable": 1}
+    assert record.account.by_rule == {"unreadable": 1}
     (raw,) = desk.store.quarantine(record.delivery)["raw"]
     assert json.loads(raw)["close"] == "suspended"
 
@@ -226,49 +221,54 @@ def test_text_in_a_price_costs_one_row_and_keeps_its_text(desk, market):
 # What the contract takes out
 
 
-@pytest.mark.parametrize(
-    ("values", "rule"),
-    [
-        ({"close": np.nan}, "missing_value"),
-        ({"high": np.inf}, "not_finite"),
-        ({"open": 0}, "nonpositive_price"),
-        ({"high": 0.01}, "ohlc_order"),
-        ({"volume": -1}, "negative_volume"),
-        ({"timestamp": "2042-01-02"}, "future_session"),
-        ({"timestamp": "2015-01-10"}, "not_a_session"),
-        ({"symbol": "../../etc/passwd"}, "unsafe_symbol"),
-        ({"symbol": "<script>alert(1)</script>"}, "unsafe_symbol"),
-    ],
-)
-def test_a_bad_row_goes_to_quarantine_and_stays_absent(desk, market, values, rule):
-    record = desk.ingest(with_row(market, **values))
-    assert rules(record.account) == {rule: 1}
-    assert len(desk.bars()) == len(market) - 1
-    (raw,) = desk.store.quarantine(record.delivery)["raw"]
-    name, value = next(iter(values.items()))
-    assert json.loads(raw)[name] == ("" if value is np.nan else str(value))
+BAD_ROWS = [
+    ({"close": ""}, "missing_value"),
+    ({"high": "inf"}, "not_finite"),
+    ({"low": "NaN"}, "missing_value"),
+    ({"open": 0}, "nonpositive_price"),
+    ({"high": 0.01}, "ohlc_order"),
+    ({"volume": -1}, "negative_volume"),
+    ({"timestamp": "2042-01-02"}, "future_session"),
+    ({"timestamp": "2015-01-10"}, "not_a_session"),
+    ({"symbol": "../../etc/passwd"}, "unsafe_symbol"),
+    ({"symbol": "<script>alert(1)</script>"}, "unsafe_symbol"),
+]
 
 
-def test_markup_in_a_symbol_is_harmless_in_the_data_docs(desk, market):
+def test_every_bad_row_goes_to_quarantine_by_its_rule_as_it_came_and_stays_absent(desk, market):
+    content = market
+    for row, (values, _) in enumerate(BAD_ROWS):
+        content = with_row(content, row, **values)
+    record = desk.ingest(content)
+    quarantine = desk.store.quarantine(record.delivery)
+    assert list(zip(quarantine["line"], quarantine["rule"], strict=True)) == [
+        (row + 2, rule) for row, (_, rule) in enumerate(BAD_ROWS)
+    ]
+    for raw, (values, _) in zip(quarantine["raw"], BAD_ROWS, strict=True):
+        assert json.loads(raw).items() >= {name: str(value) for name, value in values.items()}.items()
+    np.testing.assert_array_equal(desk.bars()["close"], market["close"].iloc[len(BAD_ROWS) :])
+
+
+def test_markup_in_a_symbol_or_a_file_name_is_harmless_in_the_data_docs(desk, market):
     evil = "<img src=x onerror=alert(1)>"
-    desk.ingest(with_row(market, symbol=evil), name="<b>prices.csv")
+    desk.ingest(with_row(market, symbol=evil), name=f"{evil}.csv")
     pages = [page.read_text() for page in Path(desk.locations.data_docs).rglob("*.html")]
     assert pages
     assert not any(evil in page for page in pages)
-    assert html.escape(evil) != evil
 
 
-def test_a_path_in_a_symbol_or_a_file_name_leaves_no_file_outside_the_home(desk, market, tmp_path_factory):
-    around = set(desk.home.parent.rglob("*passwd*"))
+def test_a_path_in_a_symbol_or_a_file_name_leaves_no_file_outside_the_home(tmp_path, market):
+    desk = Desk(tmp_path / "one" / "two" / "home")
+    desk.home.mkdir(parents=True)
     desk.ingest(with_row(market, symbol="../../../passwd"), name="..%2f..%2fpasswd.csv")
-    inside = set((desk.home / "incoming").iterdir())
-    assert set(desk.home.parent.rglob("*passwd*")) - around - inside == set()
+    outside = {path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(desk.home)}
+    assert outside == set()
 
 
 def test_rows_of_one_key_that_agree_are_duplicates_and_those_that_differ_all_go(desk, market):
     agreeing, differing = market.iloc[[5]], market.iloc[[9]].assign(volume=1.0)
     record = desk.ingest(pd.concat([market, agreeing, differing]))
-    assert (record.account.duplicate, rules(record.account)) == (1, {"conflicting_rows": 2})
+    assert (record.account.duplicate, record.account.by_rule) == (1, {"conflicting_rows": 2})
     absent = market.iloc[9]
     assert not ((desk.bars()["symbol"] == absent["symbol"]) & (desk.bars()["close"] == absent["close"])).any()
     assert len(desk.bars()) == len(market) - 1
@@ -305,7 +305,7 @@ def test_the_message_of_a_stopped_delivery_names_the_settings_that_release_it(de
     named = message.partition("deliver it again with ")[2].partition(". It is kept")[0]
     assert named == "--set contract.levels.conflicting_rows=quarantine --set contract.levels.jump=warn"
     record = desk.ingest(content, *named.removeprefix("--set ").split(" --set "))
-    assert rules(record.account) == {"conflicting_rows": 2}
+    assert record.account.by_rule == {"conflicting_rows": 2}
 
 
 def test_the_same_stopped_file_is_recorded_once(desk, market):
@@ -355,15 +355,14 @@ def test_what_was_known_does_not_depend_on_the_order_of_arrival(tmp_path, market
     back = pd.concat([market, market.iloc[-1:].assign(symbol="NEW")])  # as it was, and one symbol more
     contents = [market, doubled, back]
     reads = []
-    for order in ((0, 1, 2), (0, 2, 1), (2, 1, 0)):
+    for order in ((0, 1, 2), (0, 2, 1)):
         desk = Desk(tmp_path / "".join(map(str, order)))
         desk.home.mkdir()
         for k in order:
             desk.ingest(contents[k], stated=moments[k])
         reads.append([desk.bars(moment) for moment in moments])
-    for read in reads[1:]:
-        for ours, theirs in zip(read, reads[0], strict=True):
-            pd.testing.assert_frame_equal(ours, theirs)
+    for in_turn, out_of_turn in zip(*reads, strict=True):
+        pd.testing.assert_frame_equal(in_turn, out_of_turn)
 
 
 def test_a_time_that_has_not_come_is_refused_and_nothing_stored(desk, market):
@@ -384,7 +383,7 @@ def test_tonights_bars_are_known_tonight_though_the_file_name_says_only_the_date
 def test_a_home_below_a_file_is_told(desk, market):
     (desk.home / "file").write_text("in the way")
     config = desk.config(f"storage.tables={desk.home}/file/tables", f"storage.deliveries={desk.home}/file/deliveries")
-    with pytest.raises(StoreError, match="cannot be kept at .*Nothing was ingested.*writable"):
+    with pytest.raises(StoreError, match=r"cannot be kept at .*Nothing was ingested.*writable"):
         bring_in(desk.file(market), config, None, NOW)
 
 
@@ -398,21 +397,22 @@ def test_a_damaged_store_is_told_and_is_whole_again_when_it_is_mended(desk, mark
     assert desk.ingest(market.assign(volume=1.0)).account.revised == len(market)
 
 
-def test_a_full_disk_stops_between_the_writes_and_the_same_file_mends_it(desk, market):
-    """The bars cannot be written; quarantine was."""
+def test_a_delivery_that_failed_between_the_writes_is_mended_by_the_same_file(desk, market):
     content = with_row(market, open=0)
     desk.ingest(market.head(N_SESSIONS), "contract.levels.completeness=warn")
-    log = Path(desk.locations.table("bars"), "_delta_log")
-    in_the_way = [log / f"{version:020d}.json" for version in (desk.version("bars") + 1,)]
-    in_the_way[0].mkdir()
+    in_the_way = Path(desk.locations.table("bars"), "_delta_log", f"{desk.version('bars') + 1:020d}.json")
+    in_the_way.mkdir()  # the bars cannot be committed; quarantine was
     with pytest.raises(StoreError, match="bars cannot be written"):
         desk.ingest(content)
     assert len(desk.store.deliveries()) == 1
-    in_the_way[0].rmdir()
+    in_the_way.rmdir()
     assert desk.ingest(content).account == Account(
-        delivered=len(market), accepted=len(market) - N_SESSIONS, duplicate=N_SESSIONS - 1, quarantined=1,
+        delivered=len(market),
+        accepted=len(market) - N_SESSIONS,
+        duplicate=N_SESSIONS - 1,
+        quarantined=1,
         by_rule={"nonpositive_price": 1},
-    )  # fmt: skip
+    )
 
 
 def test_the_task_is_the_same_function(desk, market):

@@ -1,0 +1,64 @@
+"""Facts: which delivered rows say something new. A row is compared with the fact that it follows in `known_at`."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.casting import Times
+from models.delivery import OPTIONAL
+from models.panel import BAR_COLUMNS
+
+VALUES: Final = (*BAR_COLUMNS, *OPTIONAL)
+COLUMNS: Final = ("symbol", "session", "timestamp", "known_at", "delivery", "sequence", *VALUES)
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Where each row of a delivery goes."""
+
+    accepted: npt.NDArray[np.bool_]
+    """The first that is known of its symbol and session."""
+    revised: npt.NDArray[np.bool_]
+    """Says something else than the fact before it."""
+    duplicate: npt.NDArray[np.bool_]
+    """Says the same."""
+
+
+def in_order(bars: pd.DataFrame, known_at: Times, delivery: str, sequence: int) -> pd.DataFrame:
+    """Canonical bars of one delivery as rows of the store, sorted by symbol and session.
+
+    Args:
+        bars: (n_rows,) canonical bars.
+        known_at: (n_rows,) datetime64[us] UTC.
+        delivery: SHA-256 of the delivered file.
+        sequence: Later deliveries have larger ones.
+    """
+    rows: pd.DataFrame = bars.reindex(columns=["symbol", "session", "timestamp", *VALUES])
+    rows["session"] = rows["session"].dt.date
+    rows = rows.assign(known_at=pd.DatetimeIndex(known_at).tz_localize("UTC"), delivery=delivery, sequence=sequence)
+    return rows.sort_values(["symbol", "session"], kind="stable", ignore_index=True)[list(COLUMNS)]
+
+
+def sort_out(rows: pd.DataFrame, facts: pd.DataFrame) -> Sorted:
+    """Compare each row with the fact that it follows: the largest `known_at` not after its own, stored or delivered.
+
+    Args:
+        rows: (n_rows,) rows of a delivery, as `in_order` gives them.
+        facts: Stored rows that have the same symbols and sessions; others do no harm.
+
+    Returns:
+        (n_rows,) masks in the order of `rows`; each row is in exactly one.
+    """
+    both = pd.concat([facts, rows], ignore_index=True) if len(facts) else rows.reset_index(drop=True)
+    stored = len(both) - len(rows)
+    both = both.sort_values(["symbol", "session", "known_at", "sequence"], kind="stable")
+    follows = both.duplicated(["symbol", "session"]).to_numpy()
+    values = both[list(VALUES)].to_numpy(np.float64)
+    alike = np.zeros(len(both), bool)
+    alike[1:] = ((values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))).all(axis=1)
+    back = np.argsort(both.index.to_numpy())[stored:]
+    follows, alike = follows[back], alike[back]
+    return Sorted(~follows, follows & ~alike, follows & alike)

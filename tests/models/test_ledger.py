@@ -1,0 +1,100 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.config import StorageConfig
+from models.errors import StoreError
+from models.ledger import Ledger, line_of_champions
+from models.locations import Locations
+from models.records import LedgerEntry
+
+NOW = datetime(2020, 6, 1, 22, tzinfo=UTC)
+
+
+def entry(night_id="n1", verdict="promote", version="v1", before=None, after="v1", day=1, **facts) -> LedgerEntry:
+    return LedgerEntry(
+        night_id=night_id,
+        session=date(2020, 6, day),
+        as_of=NOW,
+        decided_at=NOW + timedelta(days=day),
+        verdict=verdict,
+        reason="because",
+        version=version,
+        champion_before=before,
+        champion_after=after,
+        actor="tests",
+        hashes={"config": "c"},
+        facts=facts,
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(Locations(StorageConfig(home=str(tmp_path))))
+
+
+def test_an_empty_ledger_has_no_champion(ledger):
+    assert ledger.champion_version() is None
+    assert ledger.entries() == ()
+
+
+def test_what_was_decided_is_read_back_as_it_was(ledger):
+    decided = entry(volatility_scale=0.15, direction_auc=None)
+    ledger.append(decided)
+    assert ledger.entries() == (decided,)
+    assert ledger.decision("n1") == decided
+
+
+def test_the_same_decision_twice_is_one(ledger):
+    ledger.append(entry())
+    ledger.append(entry())
+    assert len(ledger.entries()) == 1
+
+
+def test_a_night_has_one_decision(ledger):
+    ledger.append(entry())
+    with pytest.raises(StoreError, match="decided already"):
+        ledger.append(entry(verdict="keep", after=None))
+
+
+def test_a_kept_night_leaves_the_champion(ledger):
+    ledger.append(entry())
+    ledger.append(entry("n2", "keep", "v2", "v1", "v1", day=2))
+    assert ledger.champion_version() == "v1"
+
+
+def test_a_rollback_goes_one_step_back_and_never_returns_by_itself(ledger):
+    for number in (1, 2, 3):
+        ledger.append(entry(f"n{number}", version=f"v{number}", after=f"v{number}", day=number))
+    assert ledger.previous_champion() == "v2"
+    ledger.append(entry("back", "rollback", "v2", "v3", "v2", day=4))
+    assert ledger.previous_champion() == "v1"
+
+
+def test_recent_facts_are_of_earlier_sessions_newest_last(ledger):
+    for day in (1, 2, 3):
+        ledger.append(entry(f"n{day}", "keep", f"v{day}", day=day, volatility_mean=float(day)))
+    facts = ledger.recent_facts(5, before=date(2020, 6, 3))
+    assert [night["volatility_mean"] for night in facts] == [1.0, 2.0]
+
+
+def test_a_damaged_log_is_told_with_what_to_do(ledger, tmp_path):
+    ledger.append(entry())
+    for log in (tmp_path / "tables" / "ledger" / "_delta_log").glob("*.json"):
+        log.write_text("not a log")
+    with pytest.raises(StoreError, match="backup"):
+        ledger.entries()
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "tables").write_text("a file where the tables should be")
+    with pytest.raises(StoreError, match="writable"):
+        Ledger(Locations(StorageConfig(home=str(tmp_path)))).append(entry())
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8))
+def test_the_champion_is_the_end_of_its_line(versions):
+    entries = [entry(f"n{i}", version=f"v{v}", after=f"v{v}") for i, v in enumerate(versions)]
+    assert line_of_champions(entries)[-1] == f"v{versions[-1]}"

@@ -1,0 +1,152 @@
+"""Promotion, and a crash after each of its steps: the steps are called one by one, then the whole again."""
+
+import shutil
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+
+from models.card import file_hashes
+from models.clean_process import CleanProcess
+from models.config import RetrainConfig
+from models.errors import CandidateRejected, RegistryError
+from models.ledger import Ledger
+from models.locations import Locations
+from models.night import NightRecord
+from models.records import CandidateRecord, Snapshot, Verdict
+from models.registry import Registry
+from tasks.promote import keep_champion, promote_candidate, register
+from tasks.rollback import move_back
+
+PROMOTE = Verdict(verdict="promote", reason="earned it")
+KEEP = Verdict(verdict="keep", reason="not shown")
+FACTS = {"volatility_scale": 0.15}
+
+
+@pytest.fixture(scope="module")
+def empty_home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("promotions")
+    Registry(Locations(RetrainConfig.model_validate({"storage": {"home": str(home)}}).storage)).prepare()
+    return home
+
+
+@pytest.fixture
+def config(empty_home, tmp_path):
+    """A configuration whose registry has its database already, with artifacts of its own."""
+    shutil.copytree(empty_home / "mlflow", tmp_path / "mlflow")
+    return RetrainConfig.model_validate({"storage": {"home": str(tmp_path)}})
+
+
+def night(number: int) -> NightRecord:
+    session = date(2015, 8, 10 + number)
+    as_of = datetime(2015, 8, 11 + number, 13, 30, tzinfo=UTC)
+    snapshot = Snapshot(session=session, as_of=as_of, hash="h", rows=1, first=session, last=session, symbols=1)
+    return NightRecord(night_id=f"{number:016x}", snapshot=snapshot, config_hash="c", code_hash="d", recipe="r")
+
+
+def candidate(number: int, directory) -> CandidateRecord:
+    return CandidateRecord(
+        version=f"v{number}",
+        uri=str(directory),
+        hashes=file_hashes(directory),
+        scales={},
+        trained_until=date(2015, 6, 1),
+        recipe="r",
+        epochs=1,
+        seconds=1.0,
+        head_weights={},
+    )
+
+
+def promote(number, directory, config):
+    with CleanProcess.start() as clean:
+        return promote_candidate.fn(night(number), candidate(number, directory), PROMOTE, FACTS, clean, config)
+
+
+def state(config):
+    locations = Locations(config.storage)
+    return Registry(locations).champion(), Ledger(locations).champion_version(), len(Ledger(locations).entries())
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_a_crash_after_any_step_is_mended_by_the_same_night(steps, exported, config):
+    registry = Registry(Locations(config.storage))
+    if steps > 0:
+        register(night(1), candidate(1, exported), PROMOTE, FACTS, config)
+    if steps > 1:
+        registry.move_champion("v1")
+    if steps > 2:
+        promote(1, exported, config)
+    promote(1, exported, config)
+    assert state(config) == ("v1", "v1", 1)
+    assert registry.versions() == ("v1",)
+
+
+def test_an_alias_that_was_moved_without_a_decision_is_put_back_by_the_next_night(exported, config):
+    register(night(1), candidate(1, exported), PROMOTE, FACTS, config)
+    Registry(Locations(config.storage)).move_champion("v1")
+    entry = keep_champion.fn(night(2), None, KEEP, FACTS, config)
+    assert entry.champion_after is None
+    assert state(config) == (None, None, 1)
+
+
+def test_the_decision_names_what_it_rests_on(exported, config):
+    entry = promote(1, exported, config)
+    assert entry.hashes["golden.npz"] == file_hashes(exported)["golden.npz"]
+    assert {"snapshot", "config", "code", "recipe"} <= set(entry.hashes)
+    assert entry.facts["clean_direction"] <= 1e-6
+
+
+def test_a_candidate_that_does_not_reproduce_leaves_alias_and_ledger_alone(exported, config, tmp_path):
+    promote(1, exported, config)
+    altered = shutil.copytree(exported, tmp_path / "altered")
+    with np.load(altered / "golden.npz") as golden:
+        arrays = dict(golden)
+    np.savez(altered / "golden.npz", **{**arrays, "direction": arrays["direction"] + 1e-3})
+    with pytest.raises(CandidateRejected, match="direction"):
+        promote(2, altered, config)
+    assert state(config) == ("v1", "v1", 1)
+
+
+def test_a_kept_candidate_can_be_looked_at_and_does_not_serve(exported, config):
+    promote(1, exported, config)
+    keep_champion.fn(night(2), candidate(2, exported), KEEP, FACTS, config)
+    assert Registry(Locations(config.storage)).versions() == ("v2", "v1")
+    assert state(config) == ("v1", "v1", 2)
+
+
+def test_a_decided_night_is_not_decided_again(exported, config):
+    first = promote(1, exported, config)
+    assert keep_champion.fn(night(1), None, KEEP, FACTS, config) == first
+
+
+def test_rollback_goes_back_and_says_who_and_why(exported, config, monkeypatch):
+    monkeypatch.setenv("NOCTURNE_ACTOR", "desk")
+    promote(1, exported, config)
+    promote(2, exported, config)
+    result = move_back.fn("it drifts", None, config)
+    assert (result.champion_before, result.champion, result.actor) == ("v2", "v1", "desk")
+    assert state(config) == ("v1", "v1", 3)
+    assert Ledger(Locations(config.storage)).entries()[-1].reason == "it drifts"
+
+
+@pytest.mark.parametrize(("to", "words"), [(None, "first champion"), ("v1", "serves already"), ("v9", "no model v9")])
+def test_a_rollback_that_leads_nowhere_is_refused(exported, config, to, words):
+    promote(1, exported, config)
+    with pytest.raises(RegistryError, match=words):
+        move_back.fn("why not", to, config)
+    assert state(config) == ("v1", "v1", 1)
+
+
+def test_a_rollback_where_nothing_serves_is_refused(config):
+    with pytest.raises(RegistryError, match="Nothing serves yet"):
+        move_back.fn("why not", None, config)
+
+
+def test_a_rollback_to_a_damaged_model_moves_nothing(exported, config):
+    promote(1, exported, config)
+    promote(2, exported, config)
+    (Registry(Locations(config.storage)).fetch("v1") / "saved_model" / "saved_model.pb").write_bytes(b"damaged")
+    with pytest.raises(CandidateRejected, match="cannot load"):
+        move_back.fn("why not", None, config)
+    assert state(config) == ("v2", "v2", 2)
