@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _WRITER = "nocturne-ledger"
 """All appends share this transaction name, so that Delta lets only one of two simultaneous ones through."""
+_SEQUENCE = "sequence"
 _ATTEMPTS = 10
 _AS_JSON = ("hashes", "facts")
 
@@ -157,7 +158,13 @@ def line_of_champions(entries: Sequence[LedgerEntry]) -> tuple[str, ...]:
 def _read(table: "DeltaTable | None") -> tuple[LedgerEntry, ...]:
     if table is None:
         return ()
-    rows = table.to_pyarrow_table().sort_by("sequence").drop_columns("sequence").to_pylist()
+    import pyarrow as pa
+    from deltalake import QueryBuilder
+
+    # Read by Delta's own engine: Arrow's reader calls Python from threads of its own, and one that is still at it
+    # when the interpreter ends aborts the process.
+    query = QueryBuilder().register("ledger", table).execute(f"SELECT * FROM ledger ORDER BY {_SEQUENCE}")
+    rows = pa.table(query.read_all()).drop_columns(_SEQUENCE).to_pylist()
     return tuple(LedgerEntry(**{**row, **{name: json.loads(row[name]) for name in _AS_JSON}}) for row in rows)
 
 
@@ -165,12 +172,12 @@ def _row(entry: LedgerEntry, sequence: int) -> "pa.Table":
     import pyarrow as pa
 
     values = entry.model_dump() | {name: json.dumps(getattr(entry, name), sort_keys=True) for name in _AS_JSON}
-    return pa.Table.from_pylist([values | {"sequence": sequence}], schema=_schema())
+    return pa.Table.from_pylist([values | {_SEQUENCE: sequence}], schema=_schema())
 
 
 def _schema() -> "pa.Schema":
     import pyarrow as pa
 
     moment = pa.timestamp("us", tz="UTC")
-    types = {"session": pa.date32(), "as_of": moment, "decided_at": moment, "sequence": pa.int64()}
-    return pa.schema([(name, types.get(name, pa.string())) for name in (*LedgerEntry.model_fields, "sequence")])
+    types = {"session": pa.date32(), "as_of": moment, "decided_at": moment, _SEQUENCE: pa.int64()}
+    return pa.schema([(name, types.get(name, pa.string())) for name in (*LedgerEntry.model_fields, _SEQUENCE)])

@@ -130,6 +130,11 @@ class Registry:
 
         uri = self.locations.tracking_uri
         if uri.startswith(_SQLITE):
+            if "://" in uri.removeprefix(_SQLITE):
+                raise RegistryError(
+                    f"storage.home = {self.locations.home} is no local directory, and SQLite needs one. Set "
+                    f"storage.tracking_uri to an MLflow server or to a database."
+                )
             Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
