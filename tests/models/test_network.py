@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from models.config import DataConfig, NetworkConfig, RetrainConfig, TargetsConfig, TrainingConfig
+from models.config import DataConfig, HeadLosses, NetworkConfig, RetrainConfig, TargetsConfig, TrainingConfig
 from models.features import FEATURES, summaries
 from models.panel import build_panel, eligible, windows
 from models.percentiles import head_scale
@@ -236,3 +236,42 @@ def test_one_symbol_can_be_scored_alone_with_the_stored_market_return(exported, 
     row = np.flatnonzero(alone.session_of(np.arange(len(alone.session))) == panel.session_of(last)[0])
     together, single = model.predict(panel, last), model.predict(alone, row)
     np.testing.assert_allclose(single[["p_up", *HEADS]], together[["p_up", *HEADS]], atol=1e-6)
+
+
+def test_the_published_fix_trains_inside_its_fixed_scales(planted):
+    """`configs/origin.yaml`: scales 0.15 and 0.6, mse and huber, zero bias, no offset."""
+    from models.settings import load_settings, shipped
+
+    assignments = ["network.window=21", "network.spans=[1,3,8]", "training.max_epochs=1", "training.members=1"]
+    config = load_settings(shipped("origin.yaml"), [*assignments, "training.validation_sessions=20"]).config
+    _, material, _, rows = prepare(planted, config)
+    assert {head: scale.scale for head, scale in material.scales.items()} == {"volatility": 0.15, "magnitude": 0.6}
+    result = fit(material, config)
+    assert result.head_weights == {"direction": 1.0, "volatility": 1.0, "magnitude": 1.0}
+    outputs = averaged(result.trunk, material.summaries[rows])
+    for head, scale in material.scales.items():
+        assert 0 <= outputs[head].min() <= outputs[head].max() <= np.float32(scale.scale)
+
+
+def test_bounded_heads_start_from_the_line_on_log_volatilities(fitted, planted):
+    from models.offset import fit_offset
+
+    config, _, material, _, _ = fitted
+    offset = fit_offset(material.summaries, material.targets, material.train, config.network.spans, HeadLosses())
+    n = material.summaries.shape[1]
+    trunk = build_trunk(np.zeros(n), np.ones(n), material.scales, config.network, members=1, offset=offset)
+    trunk.get_layer("volatility").kernel.assign(np.zeros((1, 32, 1)))
+    rows = material.train[:500]
+    line = np.exp(material.summaries[rows] @ offset.slopes + offset.intercepts["volatility"])
+    np.testing.assert_allclose(averaged(trunk, material.summaries[rows])["volatility"], line, rtol=1e-3)
+
+
+def test_the_line_keeps_the_promise_of_each_loss(fitted):
+    from models.offset import fit_offset
+
+    config, _, material, _, _ = fitted
+    offset = fit_offset(material.summaries, material.targets, material.train, config.network.spans, HeadLosses())
+    line = material.summaries[material.train] @ offset.slopes
+    volatility, magnitude = (material.targets.volatility[material.train], material.targets.magnitude[material.train])
+    assert np.mean(volatility**2 / np.exp(line + offset.intercepts["volatility"]) ** 2) == pytest.approx(1, rel=1e-4)
+    assert np.exp(line + offset.intercepts["magnitude"]).mean() == pytest.approx(magnitude.mean(), rel=1e-4)
