@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from models.locations import Locations, is_local
+from models.locations import Locations, is_local, without_credentials
 from models.notation import ABSENT, count, duration, moment, passed_or_not, significant, value_and_bound
 from models.records import Account, DeliveryRecord, Finding, NightResult
 
@@ -147,7 +147,9 @@ def _places(console: "Console", result: NightResult, locations: Locations) -> No
 
     tools = Path(sys.executable).parent  # where mlflow and prefect of this very environment are
     prefect = f"PREFECT_HOME={_short(str(prefect_home(locations)))} {_short(str(tools / 'prefect'))} server start"
-    mlflow = f"{_short(str(tools / 'mlflow'))} ui --backend-store-uri {_short(locations.tracking_uri)}"
+    mlflow = (
+        f"{_short(str(tools / 'mlflow'))} ui --backend-store-uri {_short(without_credentials(locations.tracking_uri))}"
+    )
     places = {
         "Report": _short(result.report or ABSENT),
         "Data Docs": _short(f"{locations.data_docs}/index.html"),

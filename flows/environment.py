@@ -16,6 +16,9 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # MLflow's own seven retries of two minutes would hold a night for long before it says anything.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "TF_CPP_MIN_LOG_LEVEL": "2",
     # The command itself tells the stages and the errors (flows/progress.py); the Prefect UI still gets every line.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",

@@ -34,7 +34,11 @@ def reproduce(directory: Path) -> dict[str, object]:
         "outputs": sorted(outputs),
         "expected": sorted(expected),
         "differences": {
-            head: float(np.max(np.abs(outputs[head] - golden[head]))) for head in expected if head in outputs
+            head: float(np.max(np.abs(outputs[head] - golden[head])))
+            if outputs[head].shape == golden[head].shape
+            else float("nan")
+            for head in expected
+            if head in outputs
         },
         "seconds": time.monotonic() - started,
     }

@@ -126,9 +126,9 @@ class Ledger:
         except (DeltaError, OSError) as error:
             cause = str(error).strip().splitlines()[0]
             raise StoreError(
-                f"The ledger at {self._uri} cannot be {done}: {cause}. The champion is untouched. Check that the place "
-                f"is there, writable and not full; if a file of the table is damaged or lost, put it back from a "
-                f"backup. Never delete the ledger: it alone knows what served when."
+                f"The ledger at {self._uri} cannot be {done}: {cause}. What serves is what it said last. Check that "
+                f"the place is there, writable and not full; if a file of the table is damaged or lost, put it back "
+                f"from a backup. Never delete the ledger: it alone knows what served when."
             ) from error
 
 

@@ -1,5 +1,6 @@
 """Where everything lies: one home, each part movable to a URI of its own."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -60,6 +61,11 @@ class Locations:
 def is_local(uri: str) -> bool:
     """Whether a location is a plain path of this machine."""
     return "://" not in uri
+
+
+def without_credentials(uri: str) -> str:
+    """The URI as it may be shown: no user and no password."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
 def open_at(uri: str, mode: str = "rb") -> IO[Any]:

@@ -4,6 +4,7 @@ What is registered is a directory of plain files: a SavedModel, a golden batch, 
 Nothing in it is pickled. The alias `champion` moves in one statement, so at every moment exactly one model serves.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from models.card import file_hashes
 from models.errors import RegistryError
-from models.locations import Locations, is_local
+from models.locations import Locations, is_local, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 MODEL: Final = "nocturne"
 ALIAS: Final = "champion"
 _VERSION: Final = "nocturne.version"
+_CONTENT: Final = "nocturne.content"
 _SQLITE: Final = "sqlite:///"
 
 
@@ -56,7 +59,7 @@ class Registry:
         if self.is_new:
             return ()
         with self._explained("read"):
-            return tuple(one.tags[_VERSION] for one in self._versions())
+            return tuple(dict.fromkeys(one.tags[_VERSION] for one in self._versions()))
 
     def register(
         self,
@@ -66,7 +69,10 @@ class Registry:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> None:
-        """Keep an exported model under its version, with what it was made of and what was measured. Once.
+        """Keep an exported model under its version, with what it was made of and what was measured.
+
+        The same files again change nothing. A night that was killed and run again may bring other files: they are kept
+        beside the first ones, and from then on the version means them.
 
         Args:
             version: Name of the model, unique.
@@ -76,9 +82,12 @@ class Registry:
             tags: Hashes and whatever else finds it again.
         """
         with self._explained("written"):
-            if self._find(version) is not None:
+            content = hashlib.sha256(repr(sorted(file_hashes(directory).items())).encode()).hexdigest()
+            known = self._find(version)
+            if known is not None and known.tags.get(_CONTENT) == content:
                 return
-            run = self._client.create_run(self._experiment(), run_name=version, tags={_VERSION: version, **tags})
+            named = {_VERSION: version, _CONTENT: content, **tags}
+            run = self._client.create_run(self._experiment(), run_name=version, tags=named)
             for name, value in params.items():
                 self._client.log_param(run.info.run_id, name, value, synchronous=False)
             for name, value in metrics.items():
@@ -88,7 +97,6 @@ class Registry:
             if not self._client.search_registered_models(f"name = '{MODEL}'"):
                 self._client.create_registered_model(MODEL)
             source = f"{run.info.artifact_uri}/model"
-            named = {_VERSION: version, **tags}
             self._client.create_model_version(MODEL, source, run.info.run_id, tags=named)
 
     def move_champion(self, version: str | None) -> None:
@@ -138,14 +146,22 @@ class Registry:
             Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
+    @property
+    def _shown(self) -> str:
+        return without_credentials(self.locations.tracking_uri)
+
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(MODEL)
         if found is not None:
             return str(found.experiment_id)
-        return str(self._client.create_experiment(MODEL, artifact_location=self.locations.artifacts))
+        ours = self.locations.storage.artifacts is not None or self.locations.tracking_uri.startswith(_SQLITE)
+        place = self.locations.artifacts if ours else None  # a server knows its own place
+        return str(self._client.create_experiment(MODEL, artifact_location=place))
 
     def _versions(self) -> "list[ModelVersion]":
-        return [one for one in self._client.search_model_versions(f"name = '{MODEL}'") if _VERSION in one.tags]
+        """Newest first."""
+        found = self._client.search_model_versions(f"name = '{MODEL}'")
+        return sorted((one for one in found if _VERSION in one.tags), key=lambda one: -int(one.version))
 
     def _find(self, version: str) -> "ModelVersion | None":
         return next((one for one in self._versions() if one.tags[_VERSION] == version), None)
@@ -154,9 +170,7 @@ class Registry:
         found = self._find(version)
         if found is None:
             known = ", ".join(one.tags[_VERSION] for one in self._versions()[:10]) or "none"
-            raise RegistryError(
-                f"There is no model {version} in {self.locations.tracking_uri}. Known, newest first: {known}."
-            )
+            raise RegistryError(f"There is no model {version} in {self._shown}. Known, newest first: {known}.")
         return found
 
     @contextmanager
@@ -166,10 +180,10 @@ class Registry:
 
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             cause = str(error).strip().splitlines()[0]
             raise RegistryError(
-                f"The model registry at {self.locations.tracking_uri} cannot be {done}: {cause} What serves has not "
-                f"changed. Check that it is there and writable; if it was made by a newer MLflow, use that MLflow "
-                f"here too, or name another registry in storage.tracking_uri."
+                f"The model registry at {self._shown} cannot be {done}: {cause} What serves has not changed. Check "
+                f"that it is there and writable, and that its database driver is installed; if it was made by a newer "
+                f"MLflow, use that MLflow here too, or name another registry in storage.tracking_uri."
             ) from error

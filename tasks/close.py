@@ -1,7 +1,7 @@
 """The end of a night: the decision made once, and the result that anybody can read again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
@@ -66,6 +66,10 @@ def close_night(
         if candidate is not None:
             log_trial(night, candidate, verdict, facts, config)
         return _result(night, outcome, champion)
+    if outcome.evidence is not None and outcome.evidence.champion != champion:
+        reason = f"superseded: judged against {outcome.evidence.champion}, but meanwhile {champion} serves"
+        outcome = replace(outcome, verdict=verdict.model_copy(update={"verdict": "keep", "reason": reason}))
+        verdict = outcome.verdict
     if verdict.verdict == "promote" and candidate is not None:
         entry = promote_candidate(night, candidate, verdict, facts, clean, config)
     else:

@@ -28,6 +28,8 @@ class EvidenceRecord(Record):
 
     agreement: float
     findings: tuple[Finding, ...]
+    champion: str | None
+    """What served when the night began to judge; a promotion is valid only while it still does."""
 
 
 @task(name="evaluate")
@@ -46,7 +48,8 @@ def evaluate(night: NightRecord, candidate: CandidateRecord, config: RetrainConf
     findings = check_predictions(
         frame, scales=candidate.scales, name=f"{night.version} evidence", docs=locations.data_docs
     )
-    return EvidenceRecord(agreement=agreement, findings=findings)
+    champion = Ledger(locations).champion_version()
+    return EvidenceRecord(agreement=agreement, findings=findings, champion=champion)
 
 
 def out_of_sample(model: ServedModel, dataset: Dataset) -> pd.DataFrame:
@@ -66,13 +69,10 @@ def out_of_sample(model: ServedModel, dataset: Dataset) -> pd.DataFrame:
 
 
 def champion_evidence(
-    night: NightRecord, candidate: CandidateRecord, dataset: Dataset, config: RetrainConfig
-) -> ChampionEvidence | None:
-    """What serves now, its stored frame, and its own model run on the rows that neither of the two has seen."""
+    version: str, night: NightRecord, candidate: CandidateRecord, dataset: Dataset, config: RetrainConfig
+) -> ChampionEvidence:
+    """The champion's stored frame, and its own model run on the rows that neither of the two has seen."""
     locations = Locations(config.storage)
-    version = Ledger(locations).champion_version()
-    if version is None:
-        return None
     with local_copy(str(Registry(locations).fetch(version))) as directory:
         model = ServedModel(directory)
         stored = pd.read_parquet(directory / "evidence.parquet")

@@ -17,6 +17,8 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
     """Promote or keep, with every check that was asked."""
     files = NightFiles(Locations(config.storage), night.night_id)
     dataset = files.read_dataset(config)
+    serving = evidence.champion
+    champion = champion_evidence(serving, night, candidate, dataset, config) if serving else None
     return decide(
         files.read_frame("candidate/evidence"),
         config=config.gate,
@@ -29,6 +31,6 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
         trained_until=candidate.trained_until,
         agreement=evidence.agreement,
         findings=evidence.findings,
-        champion=champion_evidence(night, candidate, dataset, config),
+        champion=champion,
         calendar=Calendar.of(config.data),
     )

@@ -29,7 +29,7 @@ def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackRes
     """Move the alias to an earlier version and record it.
 
     Raises:
-        RegistryError: nothing serves, nothing served earlier, or the named version is unknown or serves already.
+        RegistryError: nothing serves, nothing served earlier, or the named version never served or serves already.
         CandidateRejected: the earlier model no longer loads and reproduces its golden batch; nothing moved.
     """
     locations = Locations(config.storage)
@@ -39,12 +39,15 @@ def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackRes
         raise RegistryError("Nothing serves yet, so there is nothing to roll back. Run `nocturne retrain` first.")
     target = to or ledger.previous_champion()
     if target is None:
-        raise RegistryError(
-            f"{before} is the first champion: no earlier one to go back to. Known versions: "
-            f"{', '.join(registry.versions())}; name one with --to."
-        )
+        raise RegistryError(f"{before} is the first champion: there is no earlier one to go back to; nothing moved.")
     if target == before:
         raise RegistryError(f"{target} serves already; nothing was moved. `nocturne status` shows since when.")
+    served = dict.fromkeys(one.champion_after for one in reversed(ledger.entries()) if one.champion_after)
+    if target not in served:
+        raise RegistryError(
+            f"{target} has never served, so it is nothing to go back to; only a night promotes a new model. "
+            f"Have served, newest first: {', '.join(served)}."
+        )
     with CleanProcess.start() as clean:
         clean.reproduce(registry.fetch(target))
     registry.move_champion(target)

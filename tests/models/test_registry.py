@@ -50,6 +50,14 @@ def test_registering_twice_is_once(registry, exported):
     assert registry.versions() == ("v1",)
 
 
+def test_no_error_shows_a_password(tmp_path):
+    uri = "postgresql+nodriver://user:secret@localhost/db"
+    registry = Registry(Locations(StorageConfig(home=str(tmp_path), tracking_uri=uri)))
+    with pytest.raises(RegistryError) as told:
+        registry.champion()
+    assert "secret" not in str(told.value)
+
+
 def test_the_alias_moves_and_goes(registry, exported):
     register(registry, "v1", exported)
     register(registry, "v2", exported)

@@ -15,6 +15,8 @@ from models.locations import Locations
 from models.night import NightRecord
 from models.records import CandidateRecord, Snapshot, Verdict
 from models.registry import Registry
+from tasks.close import Outcome, close_night
+from tasks.evaluate import EvidenceRecord
 from tasks.promote import keep_champion, promote_candidate, register
 from tasks.rollback import move_back
 
@@ -115,6 +117,36 @@ def test_a_kept_candidate_can_be_looked_at_and_does_not_serve(exported, config):
     assert state(config) == ("v1", "v1", 2)
 
 
+def test_a_candidate_that_never_served_is_no_place_to_go_back_to(exported, config):
+    promote(1, exported, config)
+    keep_champion.fn(night(2), candidate(2, exported), KEEP, FACTS, config)
+    with pytest.raises(RegistryError, match="v2 has never served"):
+        move_back.fn("why not", "v2", config)
+    assert state(config) == ("v1", "v1", 2)
+
+
+def test_a_night_that_ran_again_with_other_files_serves_those(exported, config, tmp_path):
+    other = shutil.copytree(exported, tmp_path / "other")
+    (other / "evidence.parquet").write_bytes(b"another run of the same night")
+    register(night(1), candidate(1, exported), PROMOTE, FACTS, config)
+    entry = promote(1, other, config)
+    served = Registry(Locations(config.storage)).fetch("v1")
+    assert file_hashes(served)["evidence.parquet"] == entry.hashes["evidence.parquet"]
+
+
+def test_a_rollback_while_a_night_is_judged_is_not_overridden(exported, config):
+    promote(1, exported, config)
+    promote(2, exported, config)
+    judged = EvidenceRecord(agreement=0.0, findings=(), champion="v2")
+    move_back.fn("v2 drifts", None, config)
+    with CleanProcess.start() as clean:
+        outcome = Outcome(PROMOTE, candidate(3, exported), None, judged)
+        result = close_night(night(3), outcome, clean, config, True)
+    assert result.verdict == "keep"
+    assert result.reason.startswith("superseded")
+    assert state(config) == ("v1", "v1", 4)
+
+
 def test_a_decided_night_is_not_decided_again(exported, config):
     first = promote(1, exported, config)
     assert keep_champion.fn(night(1), None, KEEP, FACTS, config) == first
@@ -130,7 +162,9 @@ def test_rollback_goes_back_and_says_who_and_why(exported, config, monkeypatch):
     assert Ledger(Locations(config.storage)).entries()[-1].reason == "it drifts"
 
 
-@pytest.mark.parametrize(("to", "words"), [(None, "first champion"), ("v1", "serves already"), ("v9", "no model v9")])
+@pytest.mark.parametrize(
+    ("to", "words"), [(None, "first champion"), ("v1", "serves already"), ("v9", "v9 has never served")]
+)
 def test_a_rollback_that_leads_nowhere_is_refused(exported, config, to, words):
     promote(1, exported, config)
     with pytest.raises(RegistryError, match=words):
