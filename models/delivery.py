@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from models.errors import ConfigError, DeliveryError
 from models.records import Record
 
 KnownAtRule = Literal["stated", "column", "file name", "arrival", "bar close (bulk load)"]
+BULK_LOAD: Final = "bar close (bulk load)"
 
 PRICES_AND_VOLUME = ("open", "high", "low", "close", "volume")
 OPTIONAL = ("split_ratio", "dividend", "adj_close")
@@ -126,7 +127,7 @@ def known_at(raw: RawDelivery, reading: Reading, received_at: datetime) -> tuple
     if len(np.unique(sessions)) <= source.bulk_sessions:
         return np.full(n_rows, arrival), "arrival"
     closes = reading.calendar.closes(sessions)
-    return np.where(closes < arrival, closes, arrival), "bar close (bulk load)"
+    return np.where(closes < arrival, closes, arrival), BULK_LOAD
 
 
 def demo_delivery() -> str:

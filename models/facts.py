@@ -1,6 +1,7 @@
 """Facts: which delivered rows say something new. A row is compared with the fact that it follows in `known_at`."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -62,3 +63,34 @@ def sort_out(rows: pd.DataFrame, facts: pd.DataFrame) -> Sorted:
     back = np.argsort(both.index.to_numpy())[stored:]
     follows, alike = follows[back], alike[back]
     return Sorted(~follows, follows & ~alike, follows & alike)
+
+
+def dated_by_arrival_where_contradicted(rows: pd.DataFrame, facts: pd.DataFrame, arrival: datetime) -> pd.DataFrame:
+    """A load of history is taken as known at each bar's close, save where a stored fact says otherwise.
+
+    Such a row is a later restatement: dated at its close it would change what earlier nights read, or lie unread
+    behind a fact that was delivered after the close.
+
+    Args:
+        rows: (n_rows,) rows of the load, known at their closes.
+        facts: As for `sort_out`.
+        arrival: When the load came, with a time zone.
+    """
+    moment = pd.Timestamp(arrival).tz_convert("UTC").as_unit("us")
+    contradicted = sort_out(rows, facts).revised | sort_out(rows.assign(known_at=moment), facts).revised
+    return rows.assign(known_at=rows["known_at"].mask(contradicted, moment))
+
+
+def repeated_on_arrival(rows: pd.DataFrame, facts: pd.DataFrame, arrival: datetime) -> pd.DataFrame:
+    """Rows of a load of history as it is read again: what was not stored of it repeated a fact when it came.
+
+    Args:
+        rows: (n_rows,) rows of the load, known at their closes.
+        facts: (n_facts,) stored rows, this load's own among them.
+        arrival: When the load came, with a time zone.
+    """
+    key = ["symbol", "session"]
+    stored = rows[key].merge(
+        facts.loc[facts["delivery"].isin(rows["delivery"]), [*key, "known_at"]], how="left", on=key
+    )
+    return rows.assign(known_at=stored["known_at"].fillna(pd.Timestamp(arrival).tz_convert("UTC").as_unit("us")))

@@ -29,10 +29,10 @@ from models.calendar import Calendar
 from models.casting import Times
 from models.config import RetrainConfig
 from models.delivered_file import DeliveredFile
-from models.delivery import OPTIONAL, RawDelivery, Reading, parse
+from models.delivery import BULK_LOAD, OPTIONAL, RawDelivery, Reading, parse
 from models.delivery import known_at as times_known
 from models.errors import StoreError
-from models.facts import VALUES, in_order, sort_out
+from models.facts import VALUES, dated_by_arrival_where_contradicted, in_order, repeated_on_arrival, sort_out
 from models.locations import Locations, exists, open_at
 from models.records import Account, DeliveryRecord, Finding, Snapshot
 from models.tables import Table
@@ -123,6 +123,8 @@ class BarsStore:
         sequence = self._next_sequence(record.received_at)
         rows = in_order(raw.frame[sound], known_at[sound], record.delivery, sequence)
         facts = self._facts_around(rows, without=record.delivery)
+        if record.known_at_rule == BULK_LOAD and len(facts):
+            rows = dated_by_arrival_where_contradicted(rows, facts, record.received_at)
         sorting = sort_out(rows, facts)
         told = np.concatenate([broken[broken != ""], np.full(len(raw.unreadable), "unreadable", object)])
         account = Account(
@@ -144,13 +146,14 @@ class BarsStore:
 
     def record(self, record: DeliveryRecord, raw: RawDelivery, known_at: Times) -> DeliveryRecord:
         """Add a delivery to the table of deliveries, with all that it takes to read its file in the same way again."""
+        latest = pd.Timestamp(known_at.max(), tz="UTC") if len(known_at) else None
         row = record.model_dump(include={"delivery", "name", "status", "known_at_rule", "received_at", "first", "last"})
         row |= {
             "sequence": self._next_sequence(record.received_at),
             "account": record.account.model_dump_json(),
             "findings": json.dumps([finding.model_dump(mode="json") for finding in record.findings]),
             "reading": raw.reading.model_dump_json(),
-            "known_until": pd.Timestamp(known_at.max(), tz="UTC") if len(known_at) else None,
+            "known_until": record.received_at if record.known_at_rule == BULK_LOAD else latest,
         }
         self._deliveries.append(pa.Table.from_pylist([row], schema=_DELIVERIES))
         return record
@@ -275,7 +278,7 @@ class BarsStore:
         known_later = self._deliveries.read(where=where).to_pylist()
         keys = revised[["symbol", "session"]].drop_duplicates()
         repeats = [
-            self._sound_rows(row).merge(keys, on=["symbol", "session"])
+            self._sound_rows(row, facts).merge(keys, on=["symbol", "session"])
             for row in known_later
             if Account.model_validate_json(row["account"]).duplicate
         ]
@@ -284,8 +287,8 @@ class BarsStore:
         rows = pd.concat(repeats, ignore_index=True)
         return rows[sort_out(rows, pd.concat([facts, new], ignore_index=True)).revised]
 
-    def _sound_rows(self, delivery: Mapping[str, Any]) -> pd.DataFrame:
-        """What a delivery brought when it came, read from its kept file."""
+    def _sound_rows(self, delivery: Mapping[str, Any], facts: pd.DataFrame) -> pd.DataFrame:
+        """What a delivery brought when it came, read from its kept file; `facts` hold what was stored of it."""
         name, uri = delivery["name"], f"{self.locations.deliveries}/{delivery['delivery']}"
         try:
             with open_at(uri) as kept:
@@ -302,9 +305,10 @@ class BarsStore:
                 f"ingest again."
             )
         raw = parse(file, Reading.model_validate_json(delivery["reading"]))
-        known_at, _ = times_known(raw, raw.reading, delivery["received_at"])
+        known_at, rule = times_known(raw, raw.reading, delivery["received_at"])
         sound = ~np.isin(raw.line, self.quarantine(file.sha256)["line"])
-        return in_order(raw.frame[sound], known_at[sound], file.sha256, delivery["sequence"])
+        rows = in_order(raw.frame[sound], known_at[sound], file.sha256, delivery["sequence"])
+        return repeated_on_arrival(rows, facts, delivery["received_at"]) if rule == BULK_LOAD else rows
 
     def _write_once(self, table: Table, rows: pa.Table, said: list[str], record: DeliveryRecord) -> None:
         """Write a delivery's rows; where an interrupted try has written them, make sure that they are these."""

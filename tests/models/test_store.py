@@ -238,6 +238,65 @@ def test_a_kept_file_is_read_again_as_it_was_read_the_first_time(desk):
     assert desk.store.as_known(END).query("symbol == 'A'")["volume"].tolist() == [100]
 
 
+HISTORY = SourceConfig(bulk_sessions=2)
+AFTER_THE_LOAD = ARRIVAL + timedelta(days=1)
+
+
+def history(desk: Desk, close: float, *others) -> Account:
+    """A load of three sessions without a stated time."""
+    return desk.deliver(*(("A", day, close) for day in (1, 2, 3)), *others, known=None, source=HISTORY)
+
+
+def test_a_first_load_of_history_is_known_at_each_close(desk):
+    history(desk, 5)
+    assert desk.closes(datetime(2024, 7, 2, 20, tzinfo=UTC)) == {("A", 1): 5, ("A", 2): 5}
+
+
+def test_a_second_load_that_restates_history_leaves_what_earlier_nights_read(desk):
+    history(desk, 5)
+    earlier = desk.store.snapshot(DAYS[2], LATER, RetrainConfig())[1]
+    assert history(desk, 6).revised == 3
+    assert desk.store.snapshot(DAYS[2], LATER, RetrainConfig())[1] == earlier
+    assert desk.closes(AFTER_THE_LOAD) == dict.fromkeys([("A", 1), ("A", 2), ("A", 3)], 6)
+
+
+def test_a_load_that_restates_what_came_night_by_night_is_read_from_its_arrival_on(desk):
+    desk.deliver(("A", 2, 4), known=LATER)
+    history(desk, 6)
+    assert desk.closes(LATER)["A", 2] == 4
+    assert desk.closes(AFTER_THE_LOAD)["A", 2] == 6
+
+
+def test_a_load_that_agrees_with_a_sample_delivered_before_is_known_at_each_close(desk):
+    desk.deliver(("A", 2, 5), known=None)
+    history(desk, 5)
+    assert desk.closes(LATER) == dict.fromkeys([("A", 1), ("A", 2), ("A", 3)], 5)
+
+
+def test_a_load_that_repeats_the_newest_of_two_values_rewrites_neither(desk):
+    history(desk, 5)
+    history(desk, 6)
+    assert history(desk, 6, ("B", 1, 1)).duplicate == 3
+    assert desk.closes(LATER) == {("A", 1): 5, ("A", 2): 5, ("A", 3): 5, ("B", 1): 1}
+
+
+def test_a_repeating_load_speaks_again_after_a_late_arrival_that_was_known_before_it(desk):
+    history(desk, 5)
+    history(desk, 5, ("B", 1, 1))
+    assert desk.deliver(("A", 2, 7), known=LATER).revised == 1
+    assert desk.closes(LATER)["A", 2] == 7
+    assert desk.closes(AFTER_THE_LOAD) == {("A", 1): 5, ("A", 2): 5, ("A", 3): 5, ("B", 1): 1}
+
+
+def test_a_restating_load_that_crashed_is_mended_by_the_same_file(desk):
+    history(desk, 5)
+    expected = history(desk, 6)
+    as_after_a_crash(desk, "deliveries")
+    version = desk.version()
+    assert history(desk, 6) == expected
+    assert desk.version() == version
+
+
 @pytest.mark.parametrize(("damage", "why"), [("gone", "cannot be read"), ("changed", "was changed")])
 def test_a_kept_file_that_is_needed_and_damaged_is_told_and_nothing_ingested(desk, damage, why):
     desk.deliver(("A", 1, 1), known=EARLY)
