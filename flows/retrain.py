@@ -11,6 +11,7 @@ from models.clean_process import CleanProcess
 from models.config import DEFAULT, RetrainConfig
 from models.gate import too_little_history
 from models.night import NightRecord
+from models.notation import moment
 from models.records import NightResult, Verdict
 from models.timings import Timings
 from tasks.close import Outcome, close_night, finish_night, recorded_result, with_delivery
@@ -61,7 +62,11 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
     """Train and judge tonight's candidate, as far as the data allow."""
     snapshot = night.snapshot
     if not snapshot.rows or snapshot.last != snapshot.session:
-        return Outcome(Verdict(verdict="keep", reason=f"no data: no bars of {snapshot.session} were known in time"))
+        why = (
+            f"no data: no bars of {snapshot.session} were known by {moment(snapshot.as_of)}. Bars count from their "
+            f"arrival unless told otherwise: see --known-at of `nocturne ingest`"
+        )
+        return Outcome(Verdict(verdict="keep", reason=why))
     with timings("targets"):
         history = measure_history(night.night_id, config)
         if not history.enough:
