@@ -86,7 +86,7 @@ def plan(session: date | None, config: RetrainConfig, deliveries: Sequence[str] 
     from datetime import UTC, datetime
 
     from models.ledger import Ledger
-    from models.locations import Locations
+    from models.locations import Locations, without_credentials
     from models.store import BarsStore
 
     locations = Locations(config.storage)
@@ -105,5 +105,5 @@ def plan(session: date | None, config: RetrainConfig, deliveries: Sequence[str] 
         "would_make": night.version,
         "decided_already": None if decision is None else f"{decision.verdict}: {decision.reason}",
         "champion": Ledger(locations).champion_version(),
-        "would_write": {"home": locations.home, "tracking": locations.tracking_uri},
+        "would_write": {"home": locations.home, "tracking": without_credentials(locations.tracking_uri)},
     }

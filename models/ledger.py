@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from models.errors import StoreError
 from models.locations import Locations
 from models.records import LedgerEntry
+from models.tables import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,9 +88,7 @@ class Ledger:
         return self.locations.table("ledger")
 
     def _table(self) -> "DeltaTable | None":
-        from deltalake import DeltaTable
-
-        return DeltaTable(self._uri) if DeltaTable.is_deltatable(self._uri) else None
+        return Table(self._uri, _schema()).open()
 
     def _created(self) -> "DeltaTable":
         """An empty ledger, so that even the first two appends meet on a table that both have read."""

@@ -64,8 +64,8 @@ def is_local(uri: str) -> bool:
 
 
 def without_credentials(uri: str) -> str:
-    """The URI as it may be shown: no user and no password."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+    """The URI, or a text with URIs in it, as it may be shown: no user and no password."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", uri)
 
 
 def open_at(uri: str, mode: str = "rb") -> IO[Any]:

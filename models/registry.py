@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from models.card import file_hashes
 from models.errors import RegistryError
-from models.locations import Locations, is_local, without_credentials
+from models.locations import Locations, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,8 +72,9 @@ class Registry:
     ) -> None:
         """Keep an exported model under its version, with what it was made of and what was measured.
 
-        The same files again change nothing. A night that was killed and run again may bring other files: they are kept
-        beside the first ones, and from then on the version means them.
+        The same files again change only the tags: a trial that is decided later is no trial any more. A night that was
+        killed and run again may bring other files: they are kept beside the first ones, and from then on the version
+        means them.
 
         Args:
             version: Name of the model, unique.
@@ -85,6 +87,8 @@ class Registry:
             content = hashlib.sha256(repr(sorted(file_hashes(directory).items())).encode()).hexdigest()
             known = self._find(version)
             if known is not None and known.tags.get(_CONTENT) == content:
+                for tag, text in tags.items():
+                    self._client.set_model_version_tag(MODEL, known.version, tag, text)
                 return
             named = {_VERSION: version, _CONTENT: content, **tags}
             run = self._client.create_run(self._experiment(), run_name=version, tags=named)
@@ -100,8 +104,8 @@ class Registry:
             self._client.create_model_version(MODEL, source, run.info.run_id, tags=named)
 
     def move_champion(self, version: str | None) -> None:
-        """Let this version serve, or none: one alias moves, in one statement; nothing happens where it is there."""
-        if version == self.champion():
+        """Let the newest files of this version serve, or none: one alias moves, in one statement."""
+        if version is None and self.champion() is None:
             return
         with self._explained("written"):
             if version is None:
@@ -116,9 +120,9 @@ class Registry:
             RegistryError: no such version, or its files are gone.
         """
         with self._explained("read"):
-            source = str(self._known(version).source).removeprefix("file://")
-            if is_local(source):
-                directory = Path(source)
+            source = str(self._known(version).source)
+            if urlsplit(source).scheme in ("", "file"):
+                directory = Path(source.removeprefix("file://"))
             else:
                 from mlflow.artifacts import download_artifacts
 
@@ -181,7 +185,7 @@ class Registry:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-            cause = str(error).strip().splitlines()[0]
+            cause = without_credentials(str(error).strip().splitlines()[0])
             raise RegistryError(
                 f"The model registry at {self._shown} cannot be {done}: {cause} What serves has not changed. Check "
                 f"that it is there and writable, and that its database driver is installed; if it was made by a newer "

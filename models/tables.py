@@ -30,7 +30,7 @@ class Table:
             StoreError: it is damaged or cannot be reached.
         """
         with self._explained("read"):
-            table = self._open()
+            table = self.open()
             if table is None:
                 fields = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
                 return fields.empty_table()
@@ -47,7 +47,7 @@ class Table:
         from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
         with self._explained("written"):
-            table = self._open() or DeltaTable.create(self.uri, self.schema, mode="ignore")
+            table = self.open() or DeltaTable.create(self.uri, self.schema, mode="ignore")
             if once is None:
                 write_deltalake(table, rows.cast(self.schema), mode="append")
                 return True
@@ -60,21 +60,22 @@ class Table:
     def wrote(self, once: str) -> bool:
         """Whether the write of this name is in the table."""
         with self._explained("read"):
-            table = self._open()
+            table = self.open()
             return table is not None and table.transaction_version(once) is not None
 
-    def _files(self) -> fs.FileSystem:
-        """Arrow's own file system: delta-rs would lend one that calls Python from Arrow's threads, even at exit."""
-        filesystem, path = fs.FileSystem.from_uri(self.uri)
-        return fs.SubTreeFileSystem(path, filesystem)
-
-    def _open(self) -> "DeltaTable | None":
+    def open(self) -> "DeltaTable | None":
+        """The table as Delta sees it; None where it does not exist yet. Errors are Delta's own."""
         from deltalake import DeltaTable
 
         if not DeltaTable.is_deltatable(self.uri):
             return None
         self._refuse_empty_commits()
         return DeltaTable(self.uri)
+
+    def _files(self) -> fs.FileSystem:
+        """Arrow's own file system: delta-rs would lend one that calls Python from Arrow's threads, even at exit."""
+        filesystem, path = fs.FileSystem.from_uri(self.uri)
+        return fs.SubTreeFileSystem(path, filesystem)
 
     def _refuse_empty_commits(self) -> None:
         """delta-rs takes a commit of no bytes, as a power cut can leave it, for one that wrote nothing."""

@@ -6,11 +6,13 @@ the two the same night runs again and ends in the same state, and any other nigh
 
 import getpass
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from models.card import file_hashes
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
 from models.ledger import Ledger
@@ -49,11 +51,12 @@ def promote_candidate(
     ledger, registry = Ledger(locations), Registry(locations)
     if (decided := ledger.decision(night.night_id)) is not None:
         return decided
-    register(night, candidate, verdict, facts, config)
+    files = register(night, candidate, verdict, facts, config)
     transcript = clean.reproduce(registry.fetch(candidate.version))
     registry.move_champion(candidate.version)
     proof: Facts = {f"clean_{head}": difference for head, difference in transcript.differences.items()}
-    entry = _entry(night, candidate, verdict, facts | proof, ledger.champion_version(), candidate.version)
+    champions = ledger.champion_version(), candidate.version
+    entry = _entry(night, candidate.version, files, verdict, facts | proof, champions)
     ledger.append(entry)
     return entry
 
@@ -67,11 +70,11 @@ def keep_champion(
     ledger = Ledger(locations)
     if (decided := ledger.decision(night.night_id)) is not None:
         return decided
-    if candidate is not None:
-        register(night, candidate, verdict, facts, config)
+    files = register(night, candidate, verdict, facts, config) if candidate is not None else {}
     champion = ledger.champion_version()
     Registry(locations).move_champion(champion)
-    entry = _entry(night, candidate, verdict, facts, champion, champion)
+    version = candidate.version if candidate else None
+    entry = _entry(night, version, files, verdict, facts, (champion, champion))
     ledger.append(entry)
     return entry
 
@@ -91,8 +94,12 @@ def register(
     facts: Facts,
     config: RetrainConfig,
     trial: bool = False,
-) -> None:
-    """The candidate with its settings, numbers and hashes into the registry, without any alias."""
+) -> dict[str, str]:
+    """The candidate with its settings, numbers and hashes into the registry, without any alias.
+
+    Returns:
+        SHA-256 of every file of it, the out-of-sample frame among them, by relative path.
+    """
     measured = {**facts, **verdict.metrics}
     settings = config.model_dump(mode="json", include={"targets", "network", "training", "gate"})
     with local_copy(candidate.uri) as directory:
@@ -103,16 +110,19 @@ def register(
             metrics={_plain(name): value for name, value in measured.items() if value is not None},
             tags={**_hashes(night), "verdict": verdict.verdict, "trial": str(trial).lower()},
         )
+        return file_hashes(directory)
 
 
 def _entry(
     night: NightRecord,
-    candidate: CandidateRecord | None,
+    version: str | None,
+    files: Mapping[str, str],
     verdict: Verdict,
     facts: Facts,
-    before: str | None,
-    after: str | None,
+    champions: tuple[str | None, str | None],
 ) -> LedgerEntry:
+    """The line of the ledger; `champions` are what served before and what serves after."""
+    before, after = champions
     return LedgerEntry(
         night_id=night.night_id,
         session=night.snapshot.session,
@@ -120,11 +130,11 @@ def _entry(
         decided_at=datetime.now(UTC),
         verdict=verdict.verdict,
         reason=verdict.reason,
-        version=candidate.version if candidate else None,
+        version=version,
         champion_before=before,
         champion_after=after,
         actor=actor(),
-        hashes=_hashes(night) | (candidate.hashes if candidate else {}),
+        hashes={**_hashes(night), **files},
         facts=facts,
     )
 

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -86,6 +87,27 @@ def test_a_damaged_log_is_told_with_what_to_do(ledger, tmp_path):
         log.write_text("not a log")
     with pytest.raises(StoreError, match="backup"):
         ledger.entries()
+
+
+def test_a_decision_that_a_power_cut_emptied_is_told_and_the_champion_does_not_slip_back(ledger, tmp_path):
+    ledger.append(entry())
+    ledger.append(entry("n2", version="v2", before="v1", after="v2", day=2))
+    sorted((tmp_path / "tables" / "ledger" / "_delta_log").glob("*.json"))[-1].write_bytes(b"")
+    with pytest.raises(StoreError, match="is empty"):
+        ledger.champion_version()
+
+
+def test_two_writers_at_once_leave_one_decision_of_a_night(ledger):
+    def decide(number: int) -> bool:
+        try:
+            ledger.append(entry("n1", version=f"v{number}", after=f"v{number}"))
+        except StoreError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as writers:
+        assert sum(writers.map(decide, range(4))) == 1
+    assert len(ledger.entries()) == 1
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):

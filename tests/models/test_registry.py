@@ -1,13 +1,22 @@
+import os
 import shutil
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from models.card import file_hashes
 from models.config import StorageConfig
 from models.errors import RegistryError
 from models.locations import Locations
-from models.registry import Registry
+from models.registry import ALIAS, MODEL, Registry
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +34,42 @@ def registry(home, tmp_path) -> Registry:
     with sqlite3.connect(tmp_path / "mlflow" / "mlflow.db") as database:
         database.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'nocturne'", (artifacts,))
     return Registry(Locations(StorageConfig(home=str(tmp_path))))
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[str]:
+    """A real MLflow server with a place of its own for artifacts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stores = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "kept"),
+    ]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *stores]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True
+    )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _wait_for(url: str, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def register(registry: Registry, version: str, exported: Path) -> None:
@@ -56,6 +101,45 @@ def test_no_error_shows_a_password(tmp_path):
     with pytest.raises(RegistryError) as told:
         registry.champion()
     assert "secret" not in str(told.value)
+
+
+def test_an_unreachable_server_is_told_without_its_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    uri = "http://user:secret@127.0.0.1:9"
+    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9") as told:
+        Registry(Locations(StorageConfig(home=str(tmp_path), tracking_uri=uri))).champion()
+    assert "secret" not in str(told.value)
+
+
+def test_settings_and_numbers_stand_beside_the_model(registry, exported):
+    register(registry, "v1", exported)
+    run = registry._client.get_run(registry._known("v1").run_id)
+    assert run.data.params == {"training.seed": "1"}
+    assert run.data.metrics == {"direction_auc": 0.51}
+
+
+def test_a_trial_that_is_decided_later_is_no_trial_any_more(registry, exported):
+    for trial in ("true", "false"):
+        registry.register("v1", exported, {}, {}, {"trial": trial})
+    assert registry._known("v1").tags["trial"] == "false"
+
+
+def test_the_alias_means_the_files_that_are_fetched_after_a_killed_night_ran_again(registry, exported, tmp_path):
+    register(registry, "v1", exported)
+    registry.move_champion("v1")
+    other = shutil.copytree(exported, tmp_path / "other")
+    (other / "evidence.parquet").write_bytes(b"another run of the same night")
+    register(registry, "v1", other)
+    registry.move_champion("v1")
+    aliased = registry._client.get_model_version_by_alias(MODEL, ALIAS)
+    assert Path(aliased.source) == registry.fetch("v1")
+
+
+@pytest.mark.slow
+def test_a_server_that_serves_its_own_artifacts_gives_them_back(server, exported, tmp_path):
+    registry = Registry(Locations(StorageConfig(home=str(tmp_path / "home"), tracking_uri=server)))
+    register(registry, "v1", exported)
+    assert file_hashes(registry.fetch("v1")) == file_hashes(exported)
 
 
 def test_the_alias_moves_and_goes(registry, exported):

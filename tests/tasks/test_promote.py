@@ -94,7 +94,8 @@ def test_an_alias_that_was_moved_without_a_decision_is_put_back_by_the_next_nigh
 
 def test_the_decision_names_what_it_rests_on(exported, config):
     entry = promote(1, exported, config)
-    assert entry.hashes["golden.npz"] == file_hashes(exported)["golden.npz"]
+    assert entry.hashes.items() >= file_hashes(exported).items()
+    assert "evidence.parquet" in entry.hashes
     assert {"snapshot", "config", "code", "recipe"} <= set(entry.hashes)
     assert entry.facts["clean_direction"] <= 1e-6
 
@@ -134,6 +135,7 @@ def test_a_night_that_ran_again_with_other_files_serves_those(exported, config, 
     assert file_hashes(served)["evidence.parquet"] == entry.hashes["evidence.parquet"]
 
 
+@pytest.mark.usefixtures("prefect")
 def test_a_rollback_while_a_night_is_judged_is_not_overridden(exported, config):
     promote(1, exported, config)
     promote(2, exported, config)
