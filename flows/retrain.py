@@ -45,7 +45,7 @@ def retrain(
     with timings("snapshot"):
         night = take_snapshot(session, config)
     if (recorded := recorded_result(night, config)) is not None:
-        return recorded
+        return with_delivery(recorded, delivered, timings) if delivered else recorded
     with CleanProcess.start() as clean:
         outcome = earn(night, config, timings)
         with timings("decide"):

@@ -7,7 +7,7 @@ from prefect import task
 
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
-from models.errors import RegistryError
+from models.errors import ConfigError, RegistryError
 from models.ledger import Ledger
 from models.locations import Locations
 from models.records import LedgerEntry, Record
@@ -29,9 +29,12 @@ def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackRes
     """Move the alias to an earlier version and record it.
 
     Raises:
+        ConfigError: the reason is empty.
         RegistryError: nothing serves, nothing served earlier, or the named version never served or serves already.
         CandidateRejected: the earlier model no longer loads and reproduces its golden batch; nothing moved.
     """
+    if not reason.strip():
+        raise ConfigError("A rollback needs its reason, for whoever reads the ledger later. Say why with --reason.")
     locations = Locations(config.storage)
     registry, ledger = Registry(locations), Ledger(locations)
     before = ledger.champion_version()

@@ -64,6 +64,7 @@ def test_the_same_command_again_is_a_repeated_night_and_writes_nothing(first, ho
     assert status == 0
     assert night["repeated"] is True
     assert night["version"] == first[1]["version"]
+    assert night["delivery"]["duplicate"] == 122_574
     assert contents(home) == before
 
 

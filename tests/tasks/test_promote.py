@@ -9,7 +9,7 @@ import pytest
 from models.card import file_hashes
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
-from models.errors import CandidateRejected, RegistryError
+from models.errors import CandidateRejected, ConfigError, RegistryError
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightRecord
@@ -172,6 +172,11 @@ def test_a_rollback_that_leads_nowhere_is_refused(exported, config, to, words):
     with pytest.raises(RegistryError, match=words):
         move_back.fn("why not", to, config)
     assert state(config) == ("v1", "v1", 1)
+
+
+def test_a_rollback_says_why(config):
+    with pytest.raises(ConfigError, match="--reason"):
+        move_back.fn("  ", None, config)
 
 
 def test_a_rollback_where_nothing_serves_is_refused(config):
