@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,33 +12,28 @@ from expectations.gx import Suite
 from expectations.rules import Outcome, Rule, among, bar_namer, between, finding, not_empty
 from models.bar_columns import history_columns, row_columns, schema_columns, session_columns
 from models.calendar import Calendar
-from models.config import ContractConfig, Level, SourceConfig
-from models.errors import ConfigError
+from models.config import ContractConfig, Level, RuleLevels, SourceConfig
 from models.records import Finding
 
 ObjectArray = npt.NDArray[np.object_]
 IntArray = npt.NDArray[np.int64]
 
-DELIVERY_LEVELS: dict[str, Level] = {"schema": "stop", "empty_delivery": "stop"}
-"""Rules about the delivery as a whole and their own levels; nothing else is asked when one of them is broken."""
-ROW_LEVELS: dict[str, Level] = {
-    "missing_value": "quarantine",
-    "unsafe_symbol": "quarantine",
-    "not_finite": "quarantine",
-    "nonpositive_price": "quarantine",
-    "ohlc_order": "quarantine",
-    "negative_volume": "quarantine",
-    "conflicting_rows": "quarantine",
-    "future_session": "quarantine",
-    "not_a_session": "quarantine",
-}
-"""Rules about one row and their own levels, in the order in which a row that broke several is counted."""
-HISTORY_LEVELS: dict[str, Level] = {"jump": "warn", "stale_run": "warn", "saturated_volume": "warn"}
+ROW_RULES = (
+    "missing_value",
+    "unsafe_symbol",
+    "not_finite",
+    "nonpositive_price",
+    "ohlc_order",
+    "negative_volume",
+    "conflicting_rows",
+    "future_session",
+    "not_a_session",
+)
+"""Rules about one row, in the order in which a row that broke several is counted."""
+HISTORY_RULES = ("jump", "stale_run", "saturated_volume")
 """Rules about what a sound row says beside the sessions before it."""
-SESSION_LEVELS: dict[str, Level] = {"completeness": "stop", "missing_sessions": "warn"}
+SESSION_RULES = ("completeness", "missing_sessions")
 """Rules about whole sessions."""
-
-_NEVER_WARN = ("schema", "missing_value", "unsafe_symbol", "conflicting_rows")
 
 
 @dataclass(frozen=True)
@@ -56,32 +52,16 @@ class BarsReport:
 
 
 def contract_levels(contract: ContractConfig) -> dict[str, Level]:
-    """Level of every rule, the configuration's before the rule's own.
-
-    Raises:
-        ConfigError: a rule that does not exist, or a level that makes no sense for it.
-    """
-    own = DELIVERY_LEVELS | ROW_LEVELS | HISTORY_LEVELS | SESSION_LEVELS
-    for rule, level in contract.levels.items():
-        if rule not in own:
-            raise ConfigError(f"contract.levels names {rule!r}, which is no rule. Rules: {', '.join(sorted(own))}.")
-        if level == "quarantine" and rule in DELIVERY_LEVELS | SESSION_LEVELS:
-            raise ConfigError(
-                f"contract.levels.{rule} = quarantine: the rule is about no single row, so there is none to put in "
-                f"quarantine. Use stop or warn."
-            )
-        if level == "warn" and rule in _NEVER_WARN:
-            raise ConfigError(
-                f"contract.levels.{rule} = warn: what breaks this rule cannot be stored. Use another level."
-            )
-    return own | contract.levels
+    """Level of every rule. Without its columns nothing else can be asked of a delivery: that rule can only stop."""
+    return {"schema": "stop", **contract.levels.model_dump()}
 
 
 def level_that_releases(rule: str) -> Level | None:
     """The level with which a delivery that this rule has stopped can be stored; None where there is none."""
-    if rule not in _NEVER_WARN:
-        return "warn"
-    return None if rule in DELIVERY_LEVELS else "quarantine"
+    setting = RuleLevels.model_fields.get(rule)
+    allowed = get_args(setting.annotation) if setting else ()
+    preferred: tuple[Level, ...] = ("warn", "quarantine")
+    return next((level for level in preferred if level in allowed), None)
 
 
 def check_bars(
@@ -112,9 +92,6 @@ def check_bars(
         name: What the Data Docs call this run, for example the delivered file's name.
         docs: Local directory of the Data Docs; None builds none.
         jump_limit: A simple return beyond ± this is a jump.
-
-    Raises:
-        ConfigError: `contract.levels` names no rule, or a level that makes no sense for it.
     """
     rules = _rules(contract, source, jump_limit)
     suite = Suite("bars", name, docs)
@@ -122,7 +99,7 @@ def check_bars(
     broken = np.full(len(frame), "", dtype=object)
     if len(frame) and all(found.held for found in findings):
         columns = row_columns(frame, calendar, now)
-        rows = suite.check(columns, [rules[rule] for rule in ROW_LEVELS])
+        rows = suite.check(columns, [rules[rule] for rule in ROW_RULES])
         _mark(broken, rows)
         past = _check_history(suite, frame, np.flatnonzero(broken == ""), history, rules)
         _mark(broken, past)
@@ -151,12 +128,12 @@ def _check_history(
 ) -> dict[str, Outcome]:
     bars = frame.iloc[sound].reset_index(drop=True)
     columns = history_columns(bars, history).assign(volume=bars["volume"])
-    outcomes = suite.check(columns, [rules[rule] for rule in HISTORY_LEVELS])
+    outcomes = suite.check(columns, [rules[rule] for rule in HISTORY_RULES])
     return {rule: replace(outcome, rows=sound[outcome.rows]) for rule, outcome in outcomes.items()}
 
 
 def _check_sessions(suite: Suite, sessions: pd.DataFrame, rules: dict[str, Rule]) -> list[Finding]:
-    outcomes = suite.check(sessions[["symbols", "share_of_median"]], [rules[rule] for rule in SESSION_LEVELS])
+    outcomes = suite.check(sessions[["symbols", "share_of_median"]], [rules[rule] for rule in SESSION_RULES])
 
     def name(row: int) -> str:
         return f"{sessions['session'].iloc[row]:%Y-%m-%d}"

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.errors import ConfigError, NocturneError
+
 if TYPE_CHECKING:
     from datetime import date
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from models.locations import Locations
     from models.settings import Settings
 
-COMPLETED, FAILED, REFUSED = 0, 1, 2
+COMPLETED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -210,11 +212,18 @@ def show_config(
         console.show_settings(settings)
 
 
+class Interrupted(NocturneError):
+    """Somebody pressed Ctrl-C."""
+
+
 def main() -> int:
     """Run one command and return its exit status."""
     arguments = sys.argv[1:]
     try:
-        return int(app(args=arguments, prog_name="nocturne", standalone_mode=False) or COMPLETED)
+        status = int(app(args=arguments, prog_name="nocturne", standalone_mode=False) or COMPLETED)
+        if status == INTERRUPTED:  # how typer tells a KeyboardInterrupt
+            raise Interrupted("Interrupted. Tables and champion are whole; the same command goes on from there.")
+        return status
     except Exception as error:
         return _tell(error, as_json="--json" in arguments, debug="--debug" in arguments)
 
@@ -283,8 +292,6 @@ def _print(result: "BaseModel", as_json: bool, for_people: Callable[[Any], None]
 
 def _tell(error: Exception, as_json: bool, debug: bool) -> int:
     """Say what went wrong and return the exit status."""
-    from models.errors import ConfigError, NocturneError
-
     misused = hasattr(error, "format_message")  # wrong arguments; the class itself is private to typer
     expected = isinstance(error, NocturneError)
     message = error.format_message() if hasattr(error, "format_message") else str(error)
@@ -299,6 +306,8 @@ def _tell(error: Exception, as_json: bool, debug: bool) -> int:
     if as_json:
         kind = "UsageError" if misused else type(error).__name__
         print(json.dumps({"error": {"type": kind, "message": message}}))
+    if isinstance(error, Interrupted):
+        return INTERRUPTED
     return REFUSED if misused or isinstance(error, ConfigError) else FAILED
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from flows.train import train
+from models.calendar import Calendar
 from models.clean_process import CleanProcess
 from models.config import DEFAULT, RetrainConfig
 from models.gate import too_little_history
@@ -39,6 +40,8 @@ def retrain(
         deliveries: Files to ingest first, paths or URIs.
         promote: Off: judge and report, but decide nothing; the same night can still be decided later.
     """
+    if session is not None:
+        Calendar.of(config.data).refuse_other_days(session)
     timings = Timings()
     with timings("ingest"):
         delivered = [ingest_delivery(uri, config) for uri in deliveries]

@@ -61,12 +61,7 @@ class Calendar:
         Raises:
             ConfigError: the day is no session of this exchange.
         """
-        day = np.datetime64(session, "D")
-        if not self.is_session(np.array([day]))[0]:
-            raise ConfigError(
-                f"{session} is no session of {self.exchange}. Give the date of a session, "
-                f"for example {self.session_at_or_before(session)}, or set data.exchange to the market's calendar."
-            )
+        self.refuse_other_days(session)
         if self.exchange == ALWAYS_OPEN:
             return datetime.combine(session + timedelta(days=1), datetime.min.time(), UTC) + timedelta(
                 hours=self.cutoff_hours
@@ -74,6 +69,23 @@ class Calendar:
         following = _calendar(self.exchange).next_session(pd.Timestamp(session))
         opening: datetime = _calendar(self.exchange).session_open(following).to_pydatetime()
         return opening
+
+    def refuse_other_days(self, day: date) -> None:
+        """Do nothing for a session that can have a night.
+
+        Raises:
+            ConfigError: the exchange is closed that day, or the calendar does not reach to the session after it.
+        """
+        if not self.sessions[0] <= np.datetime64(day, "D") < self.sessions[-1]:
+            raise ConfigError(
+                f"{day} lies outside the calendar of {self.exchange}, which reaches from {self.sessions[0]} to "
+                f"{self.sessions[-1]}. Give the date of a session within it."
+            )
+        if not self.is_session(np.array([day], "datetime64[D]"))[0]:
+            raise ConfigError(
+                f"{day} is no session of {self.exchange}. Give the date of a session, for example "
+                f"{self.session_at_or_before(day)}, or set data.exchange to the market's calendar."
+            )
 
     def session_at_or_before(self, day: date) -> date:
         """The last session not later than this day."""
@@ -92,11 +104,6 @@ class Calendar:
 def _calendar(exchange: str) -> "ExchangeCalendar":
     import exchange_calendars
 
-    if exchange not in exchange_calendars.get_calendar_names(include_aliases=True):
-        raise ConfigError(
-            f"data.exchange = {exchange!r} is no calendar of exchange-calendars. Use an ISO 10383 code such as XNYS, "
-            f"XLON or XTKS, or 24/7 for a market that never closes."
-        )
     recent = exchange_calendars.get_calendar(exchange)
     earliest = type(recent).bound_min()  # some calendars refuse earlier dates than their holidays are recorded for
     first = _FIRST if earliest is None else max(_FIRST, earliest)

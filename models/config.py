@@ -4,12 +4,17 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Level = Literal["stop", "quarantine", "warn"]
+RefusedLevel = Literal["stop", "quarantine"]
+"""For rules whose breach cannot be stored at all."""
+WholeLevel = Literal["stop", "warn"]
+"""For rules about more than one row, so that there is none to put in quarantine."""
 BoundedHead = Literal["volatility", "magnitude"]
 Head = Literal["direction", "volatility", "magnitude"]
 BoundedLoss = Literal["mse", "huber", "qlike", "relative_l1", "bce"]
@@ -75,11 +80,35 @@ class StorageConfig(Section):
     """MLflow artifacts. Default: home/mlflow/artifacts."""
 
 
+class ColumnNames(Section):
+    """The source's name of each of our columns. Empty: the same name, whatever its case."""
+
+    symbol: str | None = None
+    """Name of the instrument."""
+    timestamp: str | None = None
+    """Date of the session, or an instant within it."""
+    open: str | None = None
+    """First price of the session."""
+    high: str | None = None
+    """Highest price."""
+    low: str | None = None
+    """Lowest price."""
+    close: str | None = None
+    """Last price."""
+    volume: str | None = None
+    """Shares traded, or lots (see volume_factor)."""
+    split_ratio: str | None = None
+    """Shares after for each share before; 1 on most days. Not needed."""
+    dividend: str | None = None
+    """Cash per share. Not needed."""
+    adj_close: str | None = None
+    """Close as the source adjusts it; kept beside ours. Not needed."""
+
+
 class SourceConfig(Section):
     """How the files of one source are read."""
 
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Our column name → the source's, where they differ (symbol, timestamp, open, high, low, close, volume, …)."""
+    columns: ColumnNames = ColumnNames()
     timestamp_format: str | None = None
     """strptime format of the timestamps, for example %Y%m%d. Default: ISO 8601 or a typed column."""
     time_zone: str = "UTC"
@@ -102,6 +131,16 @@ class SourceConfig(Section):
         except (KeyError, ValueError, OSError):
             raise ValueError(f"source.time_zone = {zone!r} is no IANA time zone such as America/New_York") from None
         return zone
+
+    @field_validator("timestamp_format")
+    @classmethod
+    def _format_is_known(cls, pattern: str | None) -> str | None:
+        try:
+            datetime.strptime("", pattern or "")
+        except ValueError as error:
+            if "does not match" not in str(error):
+                raise ValueError(f"source.timestamp_format = {pattern!r} is no strptime format: {error}") from None
+        return pattern
 
     @field_validator("known_at_pattern")
     @classmethod
@@ -132,6 +171,55 @@ class DataConfig(Section):
     min_present: float = Field(0.9, gt=0, le=1)
     """Share of a window's sessions that must have a bar for a row to be eligible."""
 
+    @field_validator("exchange")
+    @classmethod
+    def _calendar_exists(cls, exchange: str) -> str:
+        if exchange == "XNYS":  # the default is known, and the library takes a second to import
+            return exchange
+        import exchange_calendars
+
+        if exchange not in exchange_calendars.get_calendar_names(include_aliases=True):
+            raise ValueError(
+                f"data.exchange = {exchange!r} is no calendar of exchange-calendars. Use an ISO 10383 code such as "
+                f"XNYS, XLON or XTKS, or 24/7 for a market that never closes"
+            )
+        return exchange
+
+
+class RuleLevels(Section):
+    """What breaking each rule does: stop the night, put the row in quarantine, or only be told (docs/data.md)."""
+
+    empty_delivery: WholeLevel = "stop"
+    """The delivery has rows."""
+    missing_value: RefusedLevel = "quarantine"
+    """No symbol, time, price or volume is missing."""
+    unsafe_symbol: RefusedLevel = "quarantine"
+    """A symbol is 1 to 32 plain characters."""
+    not_finite: Level = "quarantine"
+    """No number is infinite."""
+    nonpositive_price: Level = "quarantine"
+    """Every price is above zero."""
+    ohlc_order: Level = "quarantine"
+    """low ≤ open, close ≤ high."""
+    negative_volume: Level = "quarantine"
+    """Volume is zero or more."""
+    conflicting_rows: RefusedLevel = "quarantine"
+    """Rows of one symbol and time say the same."""
+    future_session: Level = "quarantine"
+    """No session is later than today at the exchange."""
+    not_a_session: Level = "quarantine"
+    """The exchange was open that day."""
+    jump: Level = "warn"
+    """A close moves by no more than jump_limit."""
+    stale_run: Level = "warn"
+    """Prices do not stand still for longer than stale_sessions."""
+    saturated_volume: Level = "warn"
+    """Volume is below a full counter."""
+    completeness: WholeLevel = "stop"
+    """The newest session brings the usual number of symbols."""
+    missing_sessions: WholeLevel = "warn"
+    """Every session of the exchange brings bars."""
+
 
 class ContractConfig(Section):
     """The contract of delivered bars: limits, and what a broken rule does."""
@@ -144,8 +232,7 @@ class ContractConfig(Section):
     """The same four prices on more sessions in a row than this is a stale run."""
     saturated_volume: float = Field(2_147_483_647, gt=0)
     """A delivered volume (before the factor) at or above this is a saturated counter."""
-    levels: dict[str, Level] = Field(default_factory=dict)
-    """Rule → stop, quarantine or warn, where it shall differ from the rule's own level (docs/data.md lists them)."""
+    levels: RuleLevels = RuleLevels()
 
 
 class TargetsConfig(Section):

@@ -154,10 +154,11 @@ def utc(moment: datetime) -> np.datetime64:
 def _columns(found: list[str], source: SourceConfig, name: str) -> dict[str, str]:
     """Our column → the file's: as mapped, or of the same name whatever its case."""
     alike = {theirs.strip().lower(): theirs for theirs in reversed(found)} | {theirs: theirs for theirs in found}
-    wanted = {ours: source.columns.get(ours, alike.get(ours, ours)) for ours in (*_REQUIRED, *OPTIONAL)}
+    named = source.columns.model_dump(exclude_none=True)
+    wanted = {ours: named.get(ours, alike.get(ours, ours)) for ours in (*_REQUIRED, *OPTIONAL)}
     if source.known_at_column:
         wanted["known_at"] = source.known_at_column
-    needed = [ours for ours in wanted if ours not in OPTIONAL or ours in source.columns]
+    needed = [ours for ours in wanted if ours not in OPTIONAL or ours in named]
     missing = [f"{ours} (as {wanted[ours]!r})" for ours in needed if wanted[ours] not in found]
     if missing:
         raise DeliveryError(

@@ -104,6 +104,8 @@ def _from_file(uri: str) -> list[Assignment]:
         ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{uri} is no valid YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{uri} holds an alias (*name) that stands for a part of itself. Write it out.") from None
 
 
 def _assigned(loader: yaml.SafeLoader, node: yaml.MappingNode, above: Key, uri: str) -> Iterator[Assignment]:
@@ -127,6 +129,8 @@ def _refuse_repeats(node: yaml.MappingNode, above: Key, uri: str) -> None:
     first: dict[str, int] = {}
     for name, _ in node.value:
         line = name.start_mark.line + 1
+        if not isinstance(name, yaml.ScalarNode):
+            raise ConfigError(f"{uri}, line {line}: the name of a setting is a plain word, not a list or a mapping.")
         if name.value in first:
             raise ConfigError(
                 f"{uri} sets {'.'.join((*above, name.value))} twice, on lines {first[name.value]} and {line}. "

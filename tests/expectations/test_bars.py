@@ -4,10 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from expectations.bars import BarsReport, check_bars, contract_levels
+from expectations.bars import (
+    HISTORY_RULES,
+    ROW_RULES,
+    SESSION_RULES,
+    BarsReport,
+    check_bars,
+    contract_levels,
+    level_that_releases,
+)
 from models.calendar import Calendar
-from models.config import ContractConfig, SourceConfig
-from models.errors import ConfigError
+from models.config import ContractConfig, RuleLevels, SourceConfig
 
 XNYS = Calendar("XNYS")
 NOW = datetime(2024, 7, 12, 22, tzinfo=UTC)
@@ -157,15 +164,13 @@ def test_a_level_of_the_configuration_comes_before_the_rule_s_own(delivery):
     assert set(report.broken) == {""}
 
 
-def test_an_unknown_rule_is_refused_and_the_known_ones_named():
-    with pytest.raises(ConfigError, match=r"'ohlc'.*ohlc_order"):
-        contract_levels(ContractConfig(levels={"ohlc": "warn"}))
+def test_every_rule_about_rows_and_sessions_has_a_level_that_can_be_set():
+    assert {*ROW_RULES, *HISTORY_RULES, *SESSION_RULES, "empty_delivery"} == set(RuleLevels.model_fields)
 
 
-@pytest.mark.parametrize("levels", [{"completeness": "quarantine"}, {"missing_value": "warn"}])
-def test_a_level_that_makes_no_sense_for_a_rule_is_refused(levels):
-    with pytest.raises(ConfigError, match=next(iter(levels))):
-        contract_levels(ContractConfig(levels=levels))
+def test_the_level_that_releases_a_stopped_delivery_is_the_mildest_that_can_be_set():
+    mild = {rule: level_that_releases(rule) for rule in ("jump", "missing_value", "completeness", "schema")}
+    assert mild == {"jump": "warn", "missing_value": "quarantine", "completeness": "warn", "schema": None}
 
 
 def demo_report(bars: pd.DataFrame, **contract: object) -> BarsReport:

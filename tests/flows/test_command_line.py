@@ -1,8 +1,11 @@
 """Exit status, streams and speed of the command line."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,24 @@ def test_wrong_arguments_end_with_status_2_and_one_json_document(nocturne, argum
     assert status == 2
     assert json.loads(out)["error"]["type"] == "UsageError"
     assert "Error" in err
+
+
+def test_ctrl_c_ends_with_status_130_and_one_json_document(tmp_path):
+    delivery = tmp_path / "never.csv"
+    os.mkfifo(delivery)  # to read it is to wait
+    command = [sys.executable, "-m", "flows", "ingest", str(delivery), "--json"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "NOCTURNE_HOME": str(tmp_path / "home")},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as waiting:  # fmt: skip
+        assert waiting.stderr.readline().startswith("ingest ")
+        time.sleep(1)
+        waiting.send_signal(signal.SIGINT)
+        out, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == 130
+    assert json.loads(out)["error"]["type"] == "Interrupted"
+    assert "the same command goes on from there" in err
+    assert "Traceback" not in err
 
 
 def test_a_wrong_setting_ends_with_status_2_and_no_trace(nocturne):

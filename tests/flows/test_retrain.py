@@ -179,9 +179,9 @@ def test_a_stopped_delivery_leaves_the_champion_untouched(first_night, home, mar
     assert Registry(Locations(config.storage)).champion() == champion
 
 
-def test_a_day_that_is_no_session_is_refused(first_night, home):
+def test_a_day_that_is_no_session_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(ConfigError, match="no session of XNYS"):
-        retrain(session=date(2015, 7, 4), config=config_at(home))
+        retrain(session=date(2015, 7, 4), config=config_at(tmp_path), deliveries=["absent.csv"])
 
 
 def test_a_night_without_bars_of_its_own_session_ends_with_no_data(first_night, home):

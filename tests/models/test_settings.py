@@ -125,6 +125,33 @@ def test_a_file_that_holds_no_plain_mapping_is_refused(write, text):
     assert "night.yaml" in refusal(write(text))
 
 
+@pytest.mark.parametrize(("text", "said"), [("gate: &a {policy: *a}", "a part of itself"), ("? [1, 2]\n: 3", "line 1")])
+def test_yaml_that_no_setting_can_be_is_refused_and_says_why(write, text, said):
+    assert said in refusal(write(text))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("data.exchange=XNYX", "XNYS, XLON or XTKS"),
+        ("source.timestamp_format=%Q", "no strptime format"),
+        ("source.columns.tiestamp=Date", "Did you mean source.columns.timestamp?"),
+        ("contract.levels.ohlc_ordr=warn", "Did you mean contract.levels.ohlc_order?"),
+        ("contract.levels.completeness=quarantine", "Allowed: stop or warn"),
+        ("contract.levels.missing_value=warn", "Allowed: stop or quarantine"),
+    ],
+)
+def test_what_only_a_later_stage_would_use_is_refused_at_once(assignment, said):
+    message = refusal(assignments=[assignment])
+    assert said in message
+    assert "(from --set)" in message
+
+
+@pytest.mark.parametrize("exchange", ["24/7", "XTKS", "NYSE"])
+def test_any_calendar_of_the_library_may_be_named(exchange):
+    assert load_settings(assignments=[f"data.exchange={exchange}"]).config.data.exchange == exchange
+
+
 def test_a_missing_file_is_named(tmp_path):
     assert "absent.yaml" in refusal(str(tmp_path / "absent.yaml"))
 
@@ -145,7 +172,7 @@ def test_no_number_of_the_configuration_accepts_nan(key):
 
 def test_the_demo_maps_the_panels_columns_and_relaxes_the_span_rule_by_name():
     config = load_settings(base=shipped("demo.yaml")).config
-    assert config.source.columns["timestamp"] == "Date"
+    assert config.source.columns.timestamp == "Date"
     assert config.network.allow_long_spans
     assert config.gate.first_champion == "healthy"
 
