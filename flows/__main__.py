@@ -205,7 +205,7 @@ def show_config(
     """The effective configuration, with where each value came from."""
     settings = _settings(config, assignments, demo)
     if as_json:
-        print(json.dumps({"config": settings.config.model_dump(mode="json"), "origins": settings.origins}, indent=1))
+        print(json.dumps({"config": settings.effective.model_dump(mode="json"), "origins": settings.origins}, indent=1))
     else:
         from flows import console
 

@@ -6,14 +6,15 @@ from typing import Any
 
 from prefect import flow
 
-from flows.train import train
+from flows.ending import ended, name_of_run, scheduled_start, skipped
+from flows.train import train_where_it_belongs
 from models.calendar import Calendar
 from models.clean_process import CleanProcess
 from models.config import DEFAULT, RetrainConfig
 from models.gate import too_little_history
 from models.night import NightRecord
 from models.notation import moment
-from models.records import NightResult, Verdict
+from models.records import DeliveryRecord, NightResult, Verdict
 from models.timings import Timings
 from tasks.close import Outcome, close_night, finish_night, recorded_result, with_delivery
 from tasks.evaluate import evaluate
@@ -21,34 +22,53 @@ from tasks.gate import judge
 from tasks.ingest import ingest_delivery
 from tasks.report import report_night
 from tasks.score import score_session
-from tasks.snapshot import identify_night, take_snapshot
+from tasks.snapshot import identify_night, only_run_of, take_snapshot
 from tasks.targets import measure_history, recompute_targets
 
 
-@flow(name="retrain", flow_run_name="retrain {session}")
+@flow(name="retrain", flow_run_name=name_of_run)
 def retrain(
     session: date | None = None,
     config: RetrainConfig = DEFAULT,
     deliveries: Sequence[str] = (),
     promote: bool = True,
+    scheduled: bool = False,
 ) -> NightResult:
     """Retrain tonight's model and make it champion if it passes the gate.
 
     Args:
         session: Session to run for; the last in the store when empty.
         config: All settings of the night.
-        deliveries: Files to ingest first, paths or URIs.
+        deliveries: Files to ingest first, paths or URIs. {session} stands for the date of the session.
         promote: Off: judge and report, but decide nothing; the same night can still be decided later.
+        scheduled: For schedules: run for the day at the exchange for which the run was scheduled, and do nothing on a
+            day without a session.
     """
+    calendar = Calendar.of(config.data)
+    if scheduled and session is None:
+        session = calendar.date_of(scheduled_start())
+        if not calendar.holds(session):
+            return skipped(f"{session} is no session of {config.data.exchange}")
     if session is not None:
-        Calendar.of(config.data).refuse_other_days(session)
+        calendar.refuse_other_days(session)
+    return ended(_night(session, config, deliveries, promote))
+
+
+def _night(session: date | None, config: RetrainConfig, deliveries: Sequence[str], promote: bool) -> NightResult:
     timings = Timings()
     with timings("ingest"):
-        delivered = [ingest_delivery(uri, config) for uri in deliveries]
+        delivered = [ingest_delivery(uri.replace("{session}", str(session)), config) for uri in deliveries]
     with timings("snapshot"):
         night = take_snapshot(session, config)
-    if (recorded := recorded_result(night, config)) is not None:
-        return with_delivery(recorded, delivered, timings) if delivered else recorded
+    with only_run_of(night, config):
+        if (recorded := recorded_result(night, config)) is not None:
+            return with_delivery(recorded, delivered, timings) if delivered else recorded
+        return _decide(night, delivered, config, promote, timings)
+
+
+def _decide(
+    night: NightRecord, delivered: Sequence[DeliveryRecord], config: RetrainConfig, promote: bool, timings: Timings
+) -> NightResult:
     with CleanProcess.start() as clean:
         outcome = earn(night, config, timings)
         with timings("decide"):
@@ -76,7 +96,7 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
             return Outcome(too_little_history(history.available, history.needed))
         targets = recompute_targets(night, config)
     with timings("train"):
-        candidate = train(night.night_id, config)
+        candidate = train_where_it_belongs(night.night_id, config)
     with timings("evaluate"):
         evidence = evaluate(night, candidate, config)
     with timings("gate"):

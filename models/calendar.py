@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,14 @@ class Calendar:
         """Time zone of the exchange."""
         return str(_calendar(self.exchange).tz)
 
+    def date_of(self, moment: datetime) -> date:
+        """The date at the exchange at a moment."""
+        return moment.astimezone(ZoneInfo(self.time_zone)).date()
+
+    def holds(self, day: date) -> bool:
+        """Whether the exchange is open that day."""
+        return bool(self.is_session(np.array([day], "datetime64[D]"))[0])
+
     def is_session(self, days: SessionArray) -> npt.NDArray[np.bool_]:
         """Whether each day is a session of the exchange."""
         return np.isin(days, self.sessions)
@@ -81,7 +90,7 @@ class Calendar:
                 f"{day} lies outside the calendar of {self.exchange}, which reaches from {self.sessions[0]} to "
                 f"{self.sessions[-1]}. Give the date of a session within it."
             )
-        if not self.is_session(np.array([day], "datetime64[D]"))[0]:
+        if not self.holds(day):
             raise ConfigError(
                 f"{day} is no session of {self.exchange}. Give the date of a session, for example "
                 f"{self.session_at_or_before(day)}, or set data.exchange to the market's calendar."

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Level = Literal["stop", "quarantine", "warn"]
 RefusedLevel = Literal["stop", "quarantine"]
@@ -34,7 +34,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys, the text under a field is its help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 class PerHead(Section):
@@ -60,10 +60,11 @@ class GradientShares(Section):
 
 
 class StorageConfig(Section):
-    """Where everything is kept. Left out of the configuration hash: moving a store changes no model."""
+    """Where everything is kept: what is empty here each process reads from its environment, NOCTURNE_HOME and
+    NOCTURNE_STORAGE__TABLES and so on. Left out of the configuration hash: moving a store changes no model."""
 
-    home: str = ".nocturne"
-    """Directory or URI under which all else lies unless named below. NOCTURNE_HOME sets it too."""
+    home: str | None = None
+    """Directory or URI under which all else lies unless named below. Default: .nocturne."""
     tables: str | None = None
     """Delta tables (bars, quarantine, deliveries, market, predictions, ledger). Default: home/tables."""
     deliveries: str | None = None
@@ -78,6 +79,16 @@ class StorageConfig(Section):
     """MLflow tracking and registry. Default: SQLite under home/mlflow."""
     artifacts: str | None = None
     """MLflow artifacts. Default: home/mlflow/artifacts."""
+
+    @field_validator("*")
+    @classmethod
+    def _no_password(cls, uri: str | None, info: ValidationInfo) -> str | None:
+        if uri and re.search(r"://[^/@\s]*:[^/@\s]*@", uri):
+            raise ValueError(
+                f"storage.{info.field_name} holds a password, and settings are shown and recorded. Put the address "
+                f"into the environment instead, as {storage_variable(str(info.field_name))}"
+            )
+        return uri
 
 
 class ColumnNames(Section):
@@ -367,6 +378,16 @@ class GateConfig(Section):
     """When a candidate replaces the champion."""
 
 
+class OperationConfig(Section):
+    """How a night is run. Left out of the configuration hash: it changes no answer."""
+
+    train_deployment: str = "train/gpu"
+    """Deployment to which the training is sent. Where the Prefect server has none of this name, the night trains in
+    its own process."""
+    dispatch_timeout: float = Field(900.0, gt=0)
+    """Seconds within which a worker must take the training; after that the night fails."""
+
+
 class RetrainConfig(Section):
     """One night: data, contract, targets, network, training and gate."""
 
@@ -378,6 +399,7 @@ class RetrainConfig(Section):
     training: TrainingConfig = TrainingConfig()
     gate: GateConfig = GateConfig()
     storage: StorageConfig = StorageConfig()
+    operation: OperationConfig = OperationConfig()
     note: str = ""
     """A sentence that the night's report opens with; it changes nothing else."""
 
@@ -385,9 +407,14 @@ class RetrainConfig(Section):
 DEFAULT: Final = RetrainConfig()
 
 
+def storage_variable(name: str) -> str:
+    """Environment variable that says where a part of the storage is, unless the configuration does."""
+    return "NOCTURNE_HOME" if name == "home" else f"NOCTURNE_STORAGE__{name.upper()}"
+
+
 def config_hash(config: RetrainConfig) -> str:
-    """Hash of all that can change a night's answer: where things are stored and what is remarked are left out."""
-    return _digest(config.model_dump(mode="json", exclude={"storage", "note"}))
+    """Hash of all that can change a night's answer: storage, operation and remarks are left out."""
+    return _digest(config.model_dump(mode="json", exclude={"storage", "operation", "note"}))
 
 
 def recipe_hash(config: RetrainConfig, models_code: str) -> str:

@@ -7,6 +7,7 @@ NocturneError
 ├── RegistryError        the model registry cannot be read or written
 ├── CandidateRejected    the exported model does not reproduce what was measured
 ├── TrainingFailed       no usable weights came out of the fit
+├── DispatchError        a worker did not take the training, or was lost while it ran
 └── NightStopped         a check of level `stop`: the night ends here, the champion stays
     ├── DeliveryStopped  the delivered bars broke a contract
     ├── TargetsStopped   the targets are not what they claim to be
@@ -40,6 +41,10 @@ class CandidateRejected(NocturneError):
 
 class TrainingFailed(NocturneError):
     """The fit produced no usable weights."""
+
+
+class DispatchError(NocturneError):
+    """Work that was sent to another worker did not come back."""
 
 
 class NightStopped(NocturneError):

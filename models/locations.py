@@ -1,50 +1,54 @@
 """Where everything lies: one home, each part movable to a URI of its own."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from models.config import StorageConfig
+from models.config import StorageConfig, storage_variable
 
 
 @dataclass(frozen=True)
 class Locations:
-    """Paths or URIs of all that Nocturne keeps, from the storage configuration."""
+    """Paths or URIs of all that Nocturne keeps: as configured, else as this process's environment says."""
 
     storage: StorageConfig
 
     @property
     def home(self) -> str:
-        return _absolute(self.storage.home)
+        return _absolute(self._stated("home") or ".nocturne")
 
     @property
     def tables(self) -> str:
-        return self._part(self.storage.tables, "tables")
+        return self._part("tables")
 
     @property
     def deliveries(self) -> str:
-        return self._part(self.storage.deliveries, "deliveries")
+        return self._part("deliveries")
 
     @property
     def nights(self) -> str:
-        return self._part(self.storage.nights, "nights")
+        return self._part("nights")
 
     @property
     def reports(self) -> str:
-        return self._part(self.storage.reports, "reports")
+        return self._part("reports")
 
     @property
     def data_docs(self) -> str:
-        return self._part(self.storage.data_docs, "data_docs")
+        return self._part("data_docs")
 
     @property
     def tracking_uri(self) -> str:
-        return self.storage.tracking_uri or f"sqlite:///{self.home}/mlflow/mlflow.db"
+        return self._stated("tracking_uri") or f"sqlite:///{self.home}/mlflow/mlflow.db"
 
     @property
-    def artifacts(self) -> str:
-        return self._part(self.storage.artifacts, "mlflow/artifacts")
+    def artifacts(self) -> str | None:
+        """Where MLflow shall put its files; None leaves that to an MLflow server, which knows its own place."""
+        if self._stated("artifacts") or self.tracking_uri.startswith("sqlite:///"):
+            return self._part("artifacts", "mlflow/artifacts")
+        return None
 
     def table(self, name: str) -> str:
         """URI of one Delta table."""
@@ -54,8 +58,12 @@ class Locations:
         """Directory of the frames of one night."""
         return f"{self.nights}/{night_id}"
 
-    def _part(self, stated: str | None, below_home: str) -> str:
-        return _absolute(stated) if stated else f"{self.home}/{below_home}"
+    def _part(self, name: str, below_home: str | None = None) -> str:
+        stated = self._stated(name)
+        return _absolute(stated) if stated else f"{self.home}/{below_home or name}"
+
+    def _stated(self, name: str) -> str | None:
+        return getattr(self.storage, name) or os.environ.get(storage_variable(name))
 
 
 def is_local(uri: str) -> bool:
@@ -77,6 +85,15 @@ def open_at(uri: str, mode: str = "rb") -> IO[Any]:
         filesystem.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
     opened: IO[Any] = fsspec.open(uri, mode).open()
     return opened
+
+
+def write_whole(uri: str, content: bytes) -> None:
+    """Write a file so that nobody, not even after a crash, ever sees a part of it."""
+    part = f"{uri}.{os.getpid()}.part" if is_local(uri) else uri  # an object appears when its upload is complete
+    with open_at(part, "wb") as file:
+        file.write(content)
+    if part != uri:
+        os.replace(part, uri)
 
 
 def exists(uri: str) -> bool:

@@ -1,9 +1,10 @@
 """A night: its identity, and the files that its stages hand to one another."""
 
+import fcntl
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,9 @@ import fsspec
 import pandas as pd
 from pydantic import BaseModel
 
-from models.config import RetrainConfig, config_hash, recipe_hash
+from models.config import RetrainConfig, StorageConfig, config_hash, recipe_hash
 from models.dataset import Dataset
-from models.locations import Locations, exists, is_local, open_at
+from models.locations import Locations, exists, is_local, open_at, write_whole
 from models.records import Record, Snapshot
 
 RecordType = TypeVar("RecordType", bound=BaseModel)
@@ -24,7 +25,8 @@ PACKAGES: Final = ("flows", "tasks", "expectations", "models")
 
 
 class NightRecord(Record):
-    """What a night is a function of; `night_id` is the hash of it all."""
+    """What a night is a function of. `night_id` is the hash of it all but `as_of`: of two moments at which the same
+    rows were known, the night is the same."""
 
     night_id: str
     snapshot: Snapshot
@@ -37,7 +39,7 @@ class NightRecord(Record):
         """The night of these rows under this configuration and the present code."""
         code = code_hash(PACKAGES)
         settings = config_hash(config)
-        identity = [str(snapshot.session), snapshot.as_of.isoformat(), snapshot.hash, settings, code]
+        identity = [str(snapshot.session), snapshot.hash, settings, code]
         return cls(
             night_id=hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16],
             snapshot=snapshot,
@@ -76,16 +78,15 @@ class NightFiles:
         return exists(self.uri(name))
 
     def write_frame(self, name: str, frame: pd.DataFrame) -> None:
-        with open_at(self.uri(f"{name}.parquet"), "wb") as file:
-            frame.to_parquet(file, index=False, compression="zstd")
+        content = frame.to_parquet(index=False, compression="zstd")
+        write_whole(self.uri(f"{name}.parquet"), content)
 
     def read_frame(self, name: str) -> pd.DataFrame:
         with open_at(self.uri(f"{name}.parquet")) as file:
             return pd.read_parquet(file)
 
     def write_record(self, name: str, record: BaseModel) -> None:
-        with open_at(self.uri(f"{name}.json"), "w") as file:
-            file.write(record.model_dump_json(indent=1))
+        write_whole(self.uri(f"{name}.json"), record.model_dump_json(indent=1).encode())
 
     def read_record(self, name: str, kind: type[RecordType]) -> RecordType:
         with open_at(self.uri(f"{name}.json"), "r") as file:
@@ -95,6 +96,29 @@ class NightFiles:
         """The night's dataset, from the bars and the market's returns that its snapshot wrote."""
         market = self.read_frame("market").set_index("session")["market_return"]
         return Dataset.of(self.read_frame("bars"), market, config)
+
+    def read_config(self, storage: StorageConfig) -> RetrainConfig:
+        """The night's configuration, with the storage as this process sees it."""
+        return self.read_record("config", RetrainConfig).model_copy(update={"storage": storage})
+
+    @contextmanager
+    def alone(self, wait: Callable[[], None]) -> Iterator[None]:
+        """Keep other processes of this night out until the end, however that comes.
+
+        Args:
+            wait: Called once if another process is at work on this night, before waiting for its end.
+        """
+        if not is_local(self.root):  # object stores have no locks; there the deployment's limit of one run holds
+            yield
+            return
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        with open(f"{self.root}/lock", "w") as lock:  # the system frees it when the process ends
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def store_directory(self, name: str, local: Path) -> str:
         """Move a local directory here as a whole; one that was there before gives way. Returns its URI."""

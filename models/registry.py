@@ -158,9 +158,7 @@ class Registry:
         found = self._client.get_experiment_by_name(MODEL)
         if found is not None:
             return str(found.experiment_id)
-        ours = self.locations.storage.artifacts is not None or self.locations.tracking_uri.startswith(_SQLITE)
-        place = self.locations.artifacts if ours else None  # a server knows its own place
-        return str(self._client.create_experiment(MODEL, artifact_location=place))
+        return str(self._client.create_experiment(MODEL, artifact_location=self.locations.artifacts))
 
     def _versions(self) -> "list[ModelVersion]":
         """Newest first."""

@@ -13,12 +13,13 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from models.config import RetrainConfig
+from models.config import RetrainConfig, StorageConfig, storage_variable
 from models.errors import ConfigError
-from models.locations import open_at
+from models.locations import open_at, without_credentials
 
 PREFIX = "NOCTURNE_"
-HOME_VARIABLE = "NOCTURNE_HOME"
+NO_SETTINGS = ("NOCTURNE_ACTOR",)
+"""Variables of ours that set nothing of the configuration."""
 DEFAULT = "default"
 
 Key = tuple[str, ...]
@@ -29,12 +30,15 @@ class Settings:
     """A valid configuration with the provenance of every value."""
 
     config: RetrainConfig
+    """What a night is given. Storage that the environment names is left to it, since it may hold credentials."""
+    effective: RetrainConfig
+    """All of it, as it holds in this process and may be shown."""
     origins: dict[str, str]
     """Dotted key of each value → `default`, file and line, environment variable, or `--set`."""
 
     def value(self, dotted: str) -> Any:
         """The effective value of a setting."""
-        return _at(self.config, tuple(dotted.split(".")))
+        return _at(self.effective, tuple(dotted.split(".")))
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,24 @@ def load_settings(
         ConfigError: a file that cannot be read, an unknown key or a refused value; all that are wrong at once, each
             with the allowed range and its origin.
     """
+    here = list(_storage(environment or {}))
     given = [
         *(one for source in (base, file) if source for one in _from_file(source)),
+        *here,
         *_from_environment(environment or {}),
         *_from_command_line(assignments),
     ]
+    last = {one.key: one for one in given}
+    stated = [one for one in given if last[one.key] not in here]
     try:
-        config = RetrainConfig.model_validate(_nested(given))
+        config = RetrainConfig.model_validate(_nested(stated))
+        effective = RetrainConfig.model_validate(_nested(given))
     except ValidationError as error:
         raise _refusal([_problem(detail, given) for detail in error.errors()]) from None
     if truths := [one for one in given if isinstance(one.value, bool) and not isinstance(_at(config, one.key), bool)]:
         raise _refusal([_refused(one.key, one.value, "a truth value is no number", one.origin) for one in truths])
     keys = (key for key, _ in _leaves(config.model_dump(mode="json")))
-    return Settings(config, {".".join(key): _origin(key, given) for key in keys})
+    return Settings(config, effective, {".".join(key): _origin(key, given) for key in keys})
 
 
 def shipped(name: str) -> str:
@@ -139,11 +148,16 @@ def _refuse_repeats(node: yaml.MappingNode, above: Key, uri: str) -> None:
         first[name.value] = line
 
 
+def _storage(environment: Mapping[str, str]) -> Iterator[Assignment]:
+    for part in StorageConfig.model_fields:
+        if uri := environment.get(variable := storage_variable(part)):
+            yield Assignment(("storage", part), without_credentials(uri), variable)
+
+
 def _from_environment(environment: Mapping[str, str]) -> Iterator[Assignment]:
-    if home := environment.get(HOME_VARIABLE):
-        yield Assignment(("storage", "home"), home, HOME_VARIABLE)
+    read_elsewhere = {*map(storage_variable, StorageConfig.model_fields), *NO_SETTINGS}
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name != HOME_VARIABLE:
+        if name.startswith(PREFIX) and name not in read_elsewhere:
             dotted = name.removeprefix(PREFIX).lower().replace("__", ".")
             yield Assignment.of_text(dotted, environment[name], name)
 

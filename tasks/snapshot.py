@@ -1,11 +1,13 @@
 """Which rows tonight reads, and so which night it is."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
-from prefect import task
+from prefect import get_run_logger, task
 
 from models.calendar import Calendar
-from models.config import RetrainConfig
+from models.config import RetrainConfig, StorageConfig
 from models.errors import DeliveryError
 from models.locations import Locations
 from models.market import market_of
@@ -25,6 +27,15 @@ def take_snapshot(session: date | None, config: RetrainConfig) -> NightRecord:
     return identify_night(session, config, datetime.now(UTC))
 
 
+@contextmanager
+def only_run_of(night: NightRecord, config: RetrainConfig) -> Iterator[None]:
+    """Keep a second run of the same night waiting until this one has ended; it then finds what was decided."""
+    files = NightFiles(Locations(config.storage), night.night_id)
+    log = get_run_logger()
+    with files.alone(lambda: log.info("night %s is being run by another process; waiting for its end", night.night_id)):
+        yield
+
+
 def identify_night(session: date | None, config: RetrainConfig, now: datetime, write: bool = True) -> NightRecord:
     """The night of a session, seen from this moment; `write` leaves its rows for the stages that follow."""
     locations = Locations(config.storage)
@@ -39,9 +50,12 @@ def identify_night(session: date | None, config: RetrainConfig, now: datetime, w
     bars, snapshot = store.snapshot(session, as_of, config)
     night = NightRecord.of(snapshot, config)
     files = NightFiles(locations, night.night_id)
-    if write and len(bars) and not files.has("night.json"):
+    if files.has("night.json"):
+        return files.read_record("night", NightRecord)
+    if write and len(bars):
         market = market_of(store, bars, config.data, as_of)
         files.write_frame("bars", bars)
         files.write_frame("market", market.rename("market_return").rename_axis("session").reset_index())
-        files.write_record("night", night)
+        files.write_record("config", config.model_copy(update={"storage": StorageConfig()}))
+        files.write_record("night", night)  # the last: where it is, all is
     return night

@@ -50,6 +50,8 @@ def recompute_targets(night: NightRecord, config: RetrainConfig) -> TargetsRecor
 
     locations = Locations(config.storage)
     files = NightFiles(locations, night.night_id)
+    if files.has("targets.json"):  # a night that was interrupted goes on with the scales that it trained on
+        return files.read_record("targets", TargetsRecord)
     dataset = files.read_dataset(config)
     history = Ledger(locations).recent_facts(HISTORY_NIGHTS, before=night.snapshot.session)
     scales = dataset.scales(history)

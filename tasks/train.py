@@ -8,11 +8,11 @@ import pandas as pd
 from prefect import get_run_logger, task
 from prefect.exceptions import MissingContextError
 
-from models.card import ModelCard
-from models.config import RetrainConfig
+from models.card import ModelCard, file_hashes
+from models.config import RetrainConfig, StorageConfig
 from models.features import summaries
 from models.locations import Locations
-from models.night import NightFiles, NightRecord
+from models.night import NightFiles, NightRecord, local_copy
 from models.panel import windows
 from models.quiet import load_tensorflow
 from models.records import CandidateRecord
@@ -20,17 +20,31 @@ from tasks.targets import TargetsRecord
 
 
 @task(name="fit and export")
-def fit_candidate(night_id: str, config: RetrainConfig) -> CandidateRecord:
-    """Train tonight's network from scratch and write it as a SavedModel with a golden batch.
+def fit_candidate(night_id: str, storage: StorageConfig) -> CandidateRecord:
+    """Train tonight's network from scratch and write it as a SavedModel with a golden batch; once a night.
 
     Raises:
         TrainingFailed: the loss was not finite, or there was nothing to fit on.
     """
+    files = NightFiles(Locations(storage), night_id)
+    return finished_candidate(files) or _fit(files, files.read_config(storage))
+
+
+def finished_candidate(files: NightFiles) -> CandidateRecord | None:
+    """The candidate of a night that was trained before, if every file of it is there as it was exported."""
+    if not files.has("candidate.json"):
+        return None
+    candidate = files.read_record("candidate", CandidateRecord).model_copy(update={"uri": files.uri("candidate")})
+    with local_copy(candidate.uri) as directory:
+        found = file_hashes(directory)
+    return candidate if candidate.hashes.items() <= found.items() else None
+
+
+def _fit(files: NightFiles, config: RetrainConfig) -> CandidateRecord:
     load_tensorflow()
     from models.export import GOLDEN_ROWS, export_candidate
     from models.fit import Material, fit
 
-    files = NightFiles(Locations(config.storage), night_id)
     night = files.read_record("night", NightRecord)
     scales = files.read_record("targets", TargetsRecord).scales
     dataset = files.read_dataset(config)
@@ -52,7 +66,7 @@ def fit_candidate(night_id: str, config: RetrainConfig) -> CandidateRecord:
     with tempfile.TemporaryDirectory(prefix="nocturne-") as temporary:
         hashes = export_candidate(fitted.trunk, card, golden, Path(temporary) / "candidate")
         uri = files.store_directory("candidate", Path(temporary) / "candidate")
-    return CandidateRecord(
+    candidate = CandidateRecord(
         version=card.version,
         uri=uri,
         hashes=hashes,
@@ -63,6 +77,8 @@ def fit_candidate(night_id: str, config: RetrainConfig) -> CandidateRecord:
         seconds=fitted.seconds,
         head_weights=dict(fitted.head_weights),
     )
+    files.write_record("candidate", candidate)
+    return candidate
 
 
 def _curves(curves: tuple[dict[str, float], ...], chosen: int) -> pd.DataFrame:

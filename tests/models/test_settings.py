@@ -48,9 +48,26 @@ def test_the_users_file_wins_over_the_file_below_it(write):
     assert settings.config.network.spans == (1, 3, 8, 21)
 
 
-def test_nocturne_home_sets_the_home_as_it_stands():
+def test_nocturne_home_is_shown_as_it_stands_and_left_to_the_environment_of_whoever_runs():
     settings = load_settings(environment={"NOCTURNE_HOME": "s3://bucket/nocturne: 1"})
-    assert settings.config.storage.home == "s3://bucket/nocturne: 1"
+    assert settings.effective.storage.home == "s3://bucket/nocturne: 1"
+    assert settings.config.storage.home is None
+
+
+def test_the_environment_wins_over_the_file_for_storage_too_and_the_command_line_over_both(write):
+    file, environment = write("storage:\n  home: /from/file\n"), {"NOCTURNE_HOME": "/from/environment"}
+    assert load_settings(file).config.storage.home == "/from/file"
+    assert load_settings(file, environment=environment).config.storage.home is None
+    assert load_settings(file, ["storage.home=/set"], environment).config.storage.home == "/set"
+
+
+def test_an_address_with_a_password_belongs_into_the_environment_and_is_never_shown():
+    address = "postgresql://desk:open-sesame@db/mlflow"
+    message = refusal(assignments=[f"storage.tracking_uri={address}"])
+    assert "NOCTURNE_STORAGE__TRACKING_URI" in message
+    settings = load_settings(environment={"NOCTURNE_STORAGE__TRACKING_URI": address})
+    assert "open-sesame" not in message + repr(settings)
+    assert settings.effective.storage.tracking_uri == "postgresql://db/mlflow"
 
 
 def test_a_file_may_lie_at_a_uri(write):
