@@ -10,6 +10,7 @@ from prefect.exceptions import MissingContextError
 
 from models.card import ModelCard, file_hashes
 from models.config import RetrainConfig, StorageConfig
+from models.errors import DispatchError
 from models.features import summaries
 from models.locations import Locations
 from models.night import NightFiles, NightRecord, local_copy
@@ -24,9 +25,15 @@ def fit_candidate(night_id: str, storage: StorageConfig) -> CandidateRecord:
     """Train tonight's network from scratch and write it as a SavedModel with a golden batch; once a night.
 
     Raises:
+        DispatchError: this worker does not see the night's files.
         TrainingFailed: the loss was not finite, or there was nothing to fit on.
     """
     files = NightFiles(Locations(storage), night_id)
+    if not files.has("night.json"):
+        raise DispatchError(
+            f"{files.root} holds no night, so there is nothing to train on. The worker that took the snapshot keeps "
+            f"its files elsewhere: set NOCTURNE_HOME, or storage.nights, to one place that all workers reach."
+        )
     return finished_candidate(files) or _fit(files, files.read_config(storage))
 
 

@@ -11,7 +11,6 @@ import pytest
 from flows.retrain import plan, retrain
 from flows.score import score
 from models import dataset as dataset_module
-from models.config import RetrainConfig
 from models.errors import ConfigError, DeliveryError, DeliveryStopped, TargetsStopped
 from models.ledger import Ledger
 from models.locations import Locations
@@ -19,34 +18,9 @@ from models.registry import Registry
 from models.store import BarsStore
 from tasks.snapshot import identify_night
 from tests.models.test_targets import old_fault
+from tests.small_nights import config_at, deliver
 
 pytestmark = pytest.mark.usefixtures("prefect")
-
-# fmt: off
-SMALL = {
-    "network": {"window": 21, "spans": [1, 3, 8], "hidden": [16], "fusion": 16},
-    "targets": {"horizon_sessions": 3},
-    "training": {
-        "members": 1, "max_epochs": 4, "validation_sessions": 20, "batch_size": 512, "learning_rate": 2e-3
-    },
-    # The planted edge is far above what real stocks allow, and so above what the gate would believe.
-    "gate": {
-        "evidence_sessions": 60, "first_champion": "healthy", "bootstrap_replicates": 100, "suspicious_auc_low": 0.7
-    },
-}
-# fmt: on
-
-
-def config_at(home: Path, **sections: dict) -> RetrainConfig:
-    merged = {name: {**SMALL.get(name, {}), **sections.get(name, {})} for name in {*SMALL, *sections}}
-    return RetrainConfig.model_validate({**merged, "storage": {"home": str(home)}})
-
-
-def deliver(bars: pd.DataFrame, directory: Path, name: str) -> str:
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / name
-    bars.assign(timestamp=bars["session"].dt.date).drop(columns="session").to_csv(path, index=False)
-    return str(path)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,121 @@
+"""The GPU half of a night on a worker of its own: two pools, two workers, two working directories, one home."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Scheduled
+
+from models.config import StorageConfig
+from models.locations import Locations
+from models.night import NightFiles
+from models.records import CandidateRecord, NightResult
+from tasks.ingest import bring_in
+from tests.real_prefect import Server, server, until
+from tests.small_nights import config_at, deliver
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, make_market) -> Path:
+    """A home with a history in its store."""
+    directory = tmp_path_factory.mktemp("home")
+    history = make_market(n_symbols=30, n_sessions=200, edge=0.5, seed=4, restless=0.17)
+    bring_in(deliver(history, directory / "in", "history.csv"), config_at(directory), None, datetime.now(UTC))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def prefect_server(tmp_path_factory, home) -> Iterator[Server]:
+    """A server with both pools and both deployments, and a worker for everything but the training."""
+    with server(tmp_path_factory.mktemp("server"), NOCTURNE_HOME=str(home)) as one:
+        for pool, entrypoint, name in (("cpu", "retrain", "nightly"), ("gpu", "train", "gpu")):
+            one.do("work-pool", "create", pool, "--type", "process")
+            one.do("deploy", f"flows/{entrypoint}.py:{entrypoint}", "--name", name, "--pool", pool)
+        with one.worker("cpu", tmp_path_factory.mktemp("here")):
+            yield one
+
+
+def start(one: Server, **parameters: Any) -> FlowRun:
+    with one.client() as client:
+        deployment = client.read_deployment_by_name("retrain/nightly")
+        return client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+
+
+def ended(one: Server, run: FlowRun) -> FlowRun:
+    def final() -> FlowRun | None:
+        with one.client() as client:
+            now = client.read_flow_run(run.id)
+        return now if now.state is not None and now.state.is_final() else None
+
+    return until(final, within_s=240)
+
+
+def small(**sections: dict) -> dict[str, Any]:
+    """The settings of a small night as a form would send them; the storage is left to the workers."""
+    return config_at(Path("unused"), **sections).model_dump(mode="json", exclude={"storage"})
+
+
+def children(one: Server, run: FlowRun) -> list[FlowRun]:
+    with one.client() as client:
+        runs = client.read_flow_runs()
+    return [other for other in runs if other.id != run.id and other.parent_task_run_id is not None]
+
+
+def log_of(one: Server, run: FlowRun) -> str:
+    with one.client() as client:
+        lines = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+    return "\n".join(line.message for line in lines)
+
+
+def test_a_night_trains_on_the_worker_of_another_pool_and_gets_the_candidate_by_reference(
+    prefect_server, home, tmp_path
+):
+    with prefect_server.worker("gpu", tmp_path / "there"):
+        run = ended(prefect_server, start(prefect_server, config=small()))
+    assert run.state.is_completed(), run.state.message
+    assert run.state.message.startswith("PROMOTE: first champion")
+    (trained,) = children(prefect_server, run)
+    assert trained.work_pool_name == "gpu"
+    assert set(trained.parameters) == {"night_id", "storage"}
+    assert trained.parameters["storage"] == {}
+    files = NightFiles(Locations(StorageConfig(home=str(home))), trained.parameters["night_id"])
+    result = files.read_record("result", NightResult)
+    assert result.version == files.read_record("candidate", CandidateRecord).version
+    assert Path(result.report).exists()
+    assert "validation loss" in log_of(prefect_server, run), "the progress of the training is in the night's own log"
+
+
+def test_without_a_gpu_worker_the_night_fails_with_that_reason_and_leaves_nothing_waiting(prefect_server):
+    config = small(training={"seed": 7}) | {"operation": {"dispatch_timeout": 3}}
+    run = ended(prefect_server, start(prefect_server, config=config))
+    assert run.state.is_failed()
+    assert "No worker took the run" in run.state.message
+    assert "prefect worker start --pool gpu" in run.state.message
+    assert {child.state.name for child in children(prefect_server, run)} <= {"Completed", "Cancelled"}
+
+
+def test_a_gpu_worker_with_another_home_fails_the_night_with_that_reason(prefect_server, tmp_path):
+    config = small(training={"seed": 8})
+    elsewhere = str(tmp_path / "elsewhere")
+    with prefect_server.worker("gpu", tmp_path / "there", NOCTURNE_HOME=elsewhere):
+        run = ended(prefect_server, start(prefect_server, config=config))
+    assert run.state.is_failed()
+    assert f"{elsewhere}/nights" in run.state.message
+    assert "set NOCTURNE_HOME" in run.state.message
+
+
+def test_a_scheduled_run_on_a_day_without_a_session_ends_completed_and_named_skipped(prefect_server):
+    with prefect_server.client() as client:
+        deployment = client.read_deployment_by_name("retrain/nightly")
+        independence_day = pd.Timestamp("2024-07-04T22:30Z").to_pydatetime()
+        late = client.create_flow_run_from_deployment(
+            deployment.id, parameters={"scheduled": True}, state=Scheduled(scheduled_time=independence_day)
+        )
+    run = ended(prefect_server, late)
+    assert (run.state.type.value, run.state.name) == ("COMPLETED", "Skipped")
+    assert run.state.message == "2024-07-04 is no session of XNYS"
