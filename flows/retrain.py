@@ -29,20 +29,20 @@ from tasks.targets import measure_history, recompute_targets
 @flow(name="retrain", flow_run_name=name_of_run)
 def retrain(
     session: date | None = None,
-    config: RetrainConfig = DEFAULT,
     deliveries: Sequence[str] = (),
     promote: bool = True,
     scheduled: bool = False,
+    config: RetrainConfig = DEFAULT,
 ) -> NightResult:
     """Retrain tonight's model and make it champion if it passes the gate.
 
     Args:
         session: Session to run for; the last in the store when empty.
-        config: All settings of the night.
         deliveries: Files to ingest first, paths or URIs. {session} stands for the date of the session.
         promote: Off: judge and report, but decide nothing; the same night can still be decided later.
         scheduled: For schedules: run for the day at the exchange for which the run was scheduled, and do nothing on a
             day without a session.
+        config: All settings of the night.
     """
     calendar = Calendar.of(config.data)
     if scheduled and session is None:

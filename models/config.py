@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -31,10 +31,31 @@ FUNCTIONALS: Final[Mapping[BoundedLoss, Functional]] = {
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
+_BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def bounds_in_words(schema: Mapping[str, Any]) -> str:
+    """`≥ 0 and < 1` from the JSON schema of a number; empty where any will do."""
+    return " and ".join(f"{sign} {schema[name]:.10g}" for name, sign in _BOUNDS.items() if name in schema)
+
+
+def _tell_bounds(schema: dict[str, Any]) -> None:
+    """Put the range of each number behind its help: forms refuse what is beyond it, but do not show it."""
+    for field in schema.get("properties", {}).values():
+        if bounds := bounds_in_words(field):
+            field["description"] = f"{field.get('description', '')} Range: {bounds}.".strip()
+
+
 class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys, the text under a field is its help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        json_schema_extra=_tell_bounds,
+    )
 
 
 class PerHead(Section):

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from models.config import RetrainConfig, StorageConfig, storage_variable
+from models.config import RetrainConfig, StorageConfig, bounds_in_words, storage_variable
 from models.errors import ConfigError
 from models.locations import open_at, without_credentials
 
@@ -276,7 +276,6 @@ _KINDS = {
     "null": "null",
     "array": "a list",
 }
-_BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
 def _in_words(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
@@ -289,5 +288,4 @@ def _in_words(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     kind = _KINDS.get(schema.get("type", ""), "")
     if isinstance(items := schema.get("items"), dict):
         return f"{kind}, each {_in_words(_resolved(items, definitions), definitions)}"
-    bounds = [f"{sign} {schema[name]:.10g}" for name, sign in _BOUNDS.items() if name in schema]
-    return " ".join([kind, " and ".join(bounds)]).strip()
+    return f"{kind} {bounds_in_words(schema)}".strip()

@@ -1,6 +1,7 @@
 """Nights that take seconds: a small network, a short history, and a gate that a planted edge can pass."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,3 +32,8 @@ def deliver(bars: pd.DataFrame, directory: Path, name: str) -> str:
     path = directory / name
     bars.assign(timestamp=bars["session"].dt.date).drop(columns="session").to_csv(path, index=False)
     return str(path)
+
+
+def settings_of(**sections: dict) -> dict[str, Any]:
+    """The settings of a small night as a deployment states them; the storage is left to the workers."""
+    return config_at(Path("unused"), **sections).model_dump(mode="json", exclude_defaults=True, exclude={"storage"})

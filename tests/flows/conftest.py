@@ -1,0 +1,34 @@
+"""One real server for the tests of whole nights on workers."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tasks.ingest import bring_in
+from tests.real_prefect import Server, server
+from tests.small_nights import config_at, deliver, settings_of
+
+
+@pytest.fixture(scope="session")
+def served_home(tmp_path_factory, make_market) -> Path:
+    """A home with a history in its store."""
+    directory = tmp_path_factory.mktemp("home")
+    history = make_market(n_symbols=30, n_sessions=200, edge=0.5, seed=4, restless=0.17)
+    bring_in(deliver(history, directory / "in", "history.csv"), config_at(directory), None, datetime.now(UTC))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory, served_home) -> Iterator[Server]:
+    """A server with both pools, deployments for small nights and for training, and a worker for all but training."""
+    with server(tmp_path_factory.mktemp("server"), NOCTURNE_HOME=str(served_home)) as one:
+        for pool in ("cpu", "gpu"):
+            one.do("work-pool", "create", pool, "--type", "process")
+        small = json.dumps({"config": settings_of()})
+        one.do("deploy", "flows/retrain.py:retrain", "--name", "small", "--pool", "cpu", "--params", small)
+        one.do("deploy", "flows/train.py:train", "--name", "gpu", "--pool", "gpu")
+        with one.worker("cpu", tmp_path_factory.mktemp("here")):
+            yield one
