@@ -1,7 +1,7 @@
 """One night, read top to bottom: ingest, validate, targets, train, evaluate, gate, promote or keep, score, report."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from prefect import flow
@@ -11,10 +11,12 @@ from flows.train import train_where_it_belongs
 from models.calendar import Calendar
 from models.clean_process import CleanProcess
 from models.config import DEFAULT, RetrainConfig
+from models.errors import DeadlinePassed
 from models.gate import too_little_history
 from models.night import NightRecord
 from models.notation import moment
 from models.records import DeliveryRecord, NightResult, Verdict
+from models.schedule import deadline, reason_to_skip
 from models.timings import Timings
 from tasks.close import Outcome, close_night, finish_night, recorded_result, with_delivery
 from tasks.evaluate import evaluate
@@ -40,15 +42,16 @@ def retrain(
         session: Session to run for; the last in the store when empty.
         deliveries: Files to ingest first, paths or URIs. {session} stands for the date of the session.
         promote: Off: judge and report, but decide nothing; the same night can still be decided later.
-        scheduled: For schedules: run for the day at the exchange for which the run was scheduled, and do nothing on a
-            day without a session.
+        scheduled: For schedules: run for the day at the exchange for which the run was scheduled. On a day without a
+            session, and for a night that operation.catch_up leaves out, nothing is done.
         config: All settings of the night.
     """
     calendar = Calendar.of(config.data)
     if scheduled and session is None:
-        session = calendar.date_of(scheduled_start())
-        if not calendar.holds(session):
-            return skipped(f"{session} is no session of {config.data.exchange}")
+        planned = scheduled_start()
+        if why := reason_to_skip(planned, datetime.now(UTC), config.operation.catch_up, calendar):
+            return skipped(why)
+        session = calendar.date_of(planned)
     if session is not None:
         calendar.refuse_other_days(session)
     return ended(_night(session, config, deliveries, promote))
@@ -95,8 +98,12 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
         if not history.enough:
             return Outcome(too_little_history(history.available, history.needed))
         targets = recompute_targets(night, config)
-    with timings("train"):
-        candidate = train_where_it_belongs(night.night_id, config)
+    last_moment = deadline(snapshot.session, config.operation.must_finish_by, timings.began, Calendar.of(config.data))
+    try:
+        with timings("train"):
+            candidate = train_where_it_belongs(night.night_id, config, last_moment)
+    except DeadlinePassed as passed:
+        return Outcome(Verdict(verdict="keep", reason=str(passed)), targets=targets)
     with timings("evaluate"):
         evidence = evaluate(night, candidate, config)
     with timings("gate"):
@@ -106,8 +113,6 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
 
 def plan(session: date | None, config: RetrainConfig, deliveries: Sequence[str] = ()) -> dict[str, Any]:
     """What a night would read and do, without doing it; deliveries are not opened."""
-    from datetime import UTC, datetime
-
     from models.ledger import Ledger
     from models.locations import Locations, without_credentials
     from models.store import BarsStore

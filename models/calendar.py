@@ -64,6 +64,11 @@ class Calendar:
         closes[known] = _closes(self.exchange)[position[known]]
         return closes
 
+    def close(self, session: date) -> datetime:
+        """The close of one session, with time zone UTC."""
+        moment: datetime = self.closes(np.array([session], "datetime64[D]"))[0].item()
+        return moment.replace(tzinfo=UTC)
+
     def as_of(self, session: date) -> datetime:
         """Latest moment whose facts a night of this session may use: the next open, or close + cutoff for 24/7.
 

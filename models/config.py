@@ -18,6 +18,7 @@ WholeLevel = Literal["stop", "warn"]
 BoundedHead = Literal["volatility", "magnitude"]
 Head = Literal["direction", "volatility", "magnitude"]
 BoundedLoss = Literal["mse", "huber", "qlike", "relative_l1", "bce"]
+CatchUp = Literal["latest", "all", "none"]
 Functional = Literal["mean", "median", "root mean square"]
 FUNCTIONALS: Final[Mapping[BoundedLoss, Functional]] = {
     "mse": "mean",
@@ -407,6 +408,19 @@ class OperationConfig(Section):
     its own process."""
     dispatch_timeout: float = Field(900.0, gt=0)
     """Seconds within which a worker must take the training; after that the night fails."""
+    catch_up: CatchUp = "latest"
+    """Scheduled nights that were missed, as in an outage: latest runs only the newest of them, all runs each, oldest
+    first, none runs none. Each is as of its own session."""
+    must_finish_by: str = "next_open"
+    """When a night gives its retraining up and the champion scores: next_open, none, or a time of day at the exchange,
+    such as 08:30: the first after the close."""
+
+    @field_validator("must_finish_by")
+    @classmethod
+    def _is_a_time(cls, text: str) -> str:
+        if text not in ("next_open", "none") and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+            raise ValueError(f"operation.must_finish_by = {text!r}: next_open, none, or a time of day such as 08:30")
+        return text
 
 
 class RetrainConfig(Section):

@@ -7,12 +7,15 @@ NocturneError
 ├── RegistryError        the model registry cannot be read or written
 ├── CandidateRejected    the exported model does not reproduce what was measured
 ├── TrainingFailed       no usable weights came out of the fit
+├── DeadlinePassed       the night was not done by operation.must_finish_by
 ├── DispatchError        a worker did not take the training, or was lost while it ran
 └── NightStopped         a check of level `stop`: the night ends here, the champion stays
     ├── DeliveryStopped  the delivered bars broke a contract
     ├── TargetsStopped   the targets are not what they claim to be
     └── PredictionsStopped  what would be served tonight breaks its contract
 """
+
+from datetime import UTC, datetime
 
 
 class NocturneError(Exception):
@@ -41,6 +44,15 @@ class CandidateRejected(NocturneError):
 
 class TrainingFailed(NocturneError):
     """The fit produced no usable weights."""
+
+
+class DeadlinePassed(NocturneError):
+    """The retraining was given up; the champion scores."""
+
+    def __init__(self, deadline: datetime) -> None:
+        super().__init__(
+            f"abandoned: not done by {deadline.astimezone(UTC):%Y-%m-%d %H:%M} UTC (operation.must_finish_by)"
+        )
 
 
 class DispatchError(NocturneError):

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 
 class Timings:
     """Seconds by stage, in the order in which the stages ran."""
 
     def __init__(self) -> None:
+        self.began = datetime.now(UTC)
         self._started = time.monotonic()
         self._seconds: dict[str, float] = {}
 

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -21,9 +22,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import LogSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Cancelling
 
-from models.errors import DispatchError
+from models.errors import DeadlinePassed, DispatchError
 
 POLL_S: Final = 1.0
 ATTEMPTS: Final = 3
@@ -43,7 +44,9 @@ def has_deployment(name: str) -> bool:
         return True
 
 
-def run_elsewhere(deployment: str, parameters: Mapping[str, Any], tag: str, pick_up_s: float) -> None:
+def run_elsewhere(
+    deployment: str, parameters: Mapping[str, Any], tag: str, pick_up_s: float, deadline: datetime | None = None
+) -> None:
     """Run a deployment and wait for its end, with its log in ours.
 
     A run of this tag that has not ended, left by a night that was killed, is taken over. A run that is lost with its
@@ -54,8 +57,10 @@ def run_elsewhere(deployment: str, parameters: Mapping[str, Any], tag: str, pick
         parameters: JSON-like; they are shown in the Prefect UI.
         tag: What the run is for, for example `night:3f0c…`.
         pick_up_s: Seconds within which a worker must take it.
+        deadline: When it is given up, even if it runs.
 
     Raises:
+        DeadlinePassed: it was not done in time; it is cancelled.
         DispatchError: nobody took it, it was lost several times, or it failed; with its own last words.
     """
     log = get_run_logger()
@@ -63,7 +68,7 @@ def run_elsewhere(deployment: str, parameters: Mapping[str, Any], tag: str, pick
         with get_client(sync_client=True) as client:
             run = _unfinished(client, tag) or _sent(deployment, parameters, tag)
             log.info("%s was sent to another worker as the run %s", deployment, run.name)
-            run = _Watch(client, run.id, deployment, pick_up_s).until_the_end()
+            run = _Watch(client, run.id, deployment, pick_up_s, deadline).until_the_end()
         state = run.state
         if state is not None and state.is_completed():
             return
@@ -100,18 +105,23 @@ class _Watch:
     run_id: UUID
     deployment: str
     pick_up_s: float
+    deadline: datetime | None
     _read: int = 0
 
     def until_the_end(self) -> FlowRun:
-        deadline = time.monotonic() + self.pick_up_s
+        patience_ends = time.monotonic() + self.pick_up_s
         while True:
             run = self.client.read_flow_run(self.run_id)
             self._hand_on_log()
             if run.state is not None and run.state.is_final():
                 return run
             waits = run.state is None or run.state.type in _WAITING
-            if waits and time.monotonic() > deadline:
-                self._give_up(run)
+            if self.deadline and datetime.now(UTC) >= self.deadline:
+                self._cancel("the night was not done in time")
+                raise DeadlinePassed(self.deadline)
+            if waits and time.monotonic() > patience_ends:
+                self._cancel("no worker took it in time")
+                raise self._nobody_took(run)
             time.sleep(POLL_S)
 
     def _hand_on_log(self) -> None:
@@ -122,9 +132,13 @@ class _Watch:
             log.log(line.level, "%s", line.message)
         self._read += len(lines)
 
-    def _give_up(self, run: FlowRun) -> None:
-        self.client.set_flow_run_state(self.run_id, Cancelled(message="no worker took it in time"), force=True)
-        raise DispatchError(
+    def _cancel(self, why: str) -> None:
+        state = self.client.read_flow_run(self.run_id).state
+        begun = state is not None and state.type not in _WAITING  # then its worker has to end it
+        self.client.set_flow_run_state(self.run_id, Cancelling(message=why) if begun else Cancelled(message=why))
+
+    def _nobody_took(self, run: FlowRun) -> DispatchError:
+        return DispatchError(
             f"No worker took the run {run.name} of {self.deployment} within {self.pick_up_s:.0f} s "
             f"(operation.dispatch_timeout), so nothing was trained and the champion stays. Start a worker for its "
             f"pool, for example `prefect worker start --pool gpu`, and run the night again; it goes on from there."

@@ -2,6 +2,8 @@
 
 import logging
 import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +12,7 @@ from prefect.exceptions import MissingContextError
 
 from models.card import ModelCard, file_hashes
 from models.config import RetrainConfig, StorageConfig
-from models.errors import DispatchError
+from models.errors import DeadlinePassed, DispatchError
 from models.features import summaries
 from models.locations import Locations
 from models.night import NightFiles, NightRecord, local_copy
@@ -21,10 +23,11 @@ from tasks.targets import TargetsRecord
 
 
 @task(name="fit and export")
-def fit_candidate(night_id: str, storage: StorageConfig) -> CandidateRecord:
+def fit_candidate(night_id: str, storage: StorageConfig, deadline: datetime | None) -> CandidateRecord:
     """Train tonight's network from scratch and write it as a SavedModel with a golden batch; once a night.
 
     Raises:
+        DeadlinePassed: the fit had to be given up; nothing of it is kept.
         DispatchError: this worker does not see the night's files.
         TrainingFailed: the loss was not finite, or there was nothing to fit on.
     """
@@ -34,7 +37,7 @@ def fit_candidate(night_id: str, storage: StorageConfig) -> CandidateRecord:
             f"{files.root} holds no night, so there is nothing to train on. The worker that took the snapshot keeps "
             f"its files elsewhere: set NOCTURNE_HOME, or storage.nights, to one place that all workers reach."
         )
-    return finished_candidate(files) or _fit(files, files.read_config(storage))
+    return finished_candidate(files) or _fit(files, files.read_config(storage), deadline)
 
 
 def finished_candidate(files: NightFiles) -> CandidateRecord | None:
@@ -47,7 +50,7 @@ def finished_candidate(files: NightFiles) -> CandidateRecord | None:
     return candidate if candidate.hashes.items() <= found.items() else None
 
 
-def _fit(files: NightFiles, config: RetrainConfig) -> CandidateRecord:
+def _fit(files: NightFiles, config: RetrainConfig, deadline: datetime | None) -> CandidateRecord:
     load_tensorflow()
     from models.export import GOLDEN_ROWS, export_candidate
     from models.fit import Material, fit
@@ -57,7 +60,7 @@ def _fit(files: NightFiles, config: RetrainConfig) -> CandidateRecord:
     dataset = files.read_dataset(config)
     seen = summaries(dataset.panel, config.network.window, config.network.spans)
     material = Material(seen, dataset.targets, dataset.train, dataset.validation, scales)
-    fitted = fit(material, config, progress=_log_progress)
+    fitted = fit(material, config, progress=_Progress(deadline))
     files.write_frame("curves", _curves(fitted.curves, fitted.epochs))
 
     card = ModelCard.of(
@@ -93,11 +96,18 @@ def _curves(curves: tuple[dict[str, float], ...], chosen: int) -> pd.DataFrame:
     return frame.assign(epoch=frame["epoch"].astype(int), chosen=frame["epoch"] == chosen)
 
 
-def _log_progress(epoch: int, max_epochs: int, val_loss: float, seconds_left: float) -> None:
-    try:
-        log = get_run_logger()
-    except MissingContextError:
-        log = logging.getLogger(__name__)
-    log.info(
-        "epoch %d of at most %d: validation loss %.4f, %.0f s left at most", epoch, max_epochs, val_loss, seconds_left
-    )
+@dataclass(frozen=True)
+class _Progress:
+    """Tells each epoch, and gives the fit up at its deadline."""
+
+    deadline: datetime | None
+
+    def __call__(self, epoch: int, max_epochs: int, val_loss: float, seconds_left: float) -> None:
+        try:
+            log = get_run_logger()
+        except MissingContextError:
+            log = logging.getLogger(__name__)
+        told = "epoch %d of at most %d: validation loss %.4f, %.0f s left at most"
+        log.info(told, epoch, max_epochs, val_loss, seconds_left)
+        if self.deadline and datetime.now(UTC) >= self.deadline:
+            raise DeadlinePassed(self.deadline)

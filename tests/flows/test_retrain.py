@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.retrain import plan, retrain
+from flows.retrain import earn, plan, retrain
 from flows.score import score
 from models import dataset as dataset_module
 from models.errors import ConfigError, DeliveryError, DeliveryStopped, TargetsStopped
@@ -16,6 +16,7 @@ from models.ledger import Ledger
 from models.locations import Locations
 from models.registry import Registry
 from models.store import BarsStore
+from models.timings import Timings
 from tasks.snapshot import identify_night
 from tests.models.test_targets import old_fault
 from tests.small_nights import config_at, deliver
@@ -141,6 +142,18 @@ def test_the_old_fault_put_back_stops_the_night_before_training(first_night, hom
     night = identify_night(None, config, datetime.now(UTC), write=False)
     assert not Path(home, "nights", night.night_id, "candidate").exists()
     assert Registry(Locations(config.storage)).champion() is not None
+
+
+def test_a_night_that_is_not_done_in_time_is_given_up_and_keeps_nothing_of_its_fit(first_night, home):
+    config = config_at(home, training={"seed": 11})
+    night = identify_night(None, config, datetime.now(UTC))
+    timings = Timings()
+    timings.began = first_night.as_of - timedelta(hours=1)  # as if that night were tonight
+    outcome = earn(night, config, timings)
+    assert outcome.verdict.verdict == "keep"
+    assert outcome.verdict.reason.startswith(f"abandoned: not done by {first_night.as_of:%Y-%m-%d %H:%M} UTC")
+    assert outcome.candidate is None
+    assert not Path(home, "nights", night.night_id, "candidate.json").exists()
 
 
 def test_a_stopped_delivery_leaves_the_champion_untouched(first_night, home, market):

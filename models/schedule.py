@@ -1,0 +1,59 @@
+"""When a scheduled night may run: not on days without a session, not when a newer one is due, not past its deadline."""
+
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from models.calendar import Calendar
+from models.config import CatchUp
+
+
+def reason_to_skip(planned: datetime, now: datetime, policy: CatchUp, calendar: Calendar) -> str | None:
+    """Why the night that a schedule planned shall not run now; None where it shall.
+
+    Args:
+        planned: When the schedule meant it to start: the night is for this day at the exchange.
+        now: The present moment; after an outage that may be days later.
+        policy: What is done about nights that were missed.
+        calendar: Sessions of the exchange.
+    """
+    session = calendar.date_of(planned)
+    if not calendar.holds(session):
+        return f"{session} is no session of {calendar.exchange}"
+    newest = _newest_due(planned, now, calendar)
+    if policy == "latest" and newest > session:
+        return f"missed; the night of {newest} is due as well, and operation.catch_up = latest runs only the newest"
+    if policy == "none" and (newest > session or now > calendar.as_of(session)):
+        return f"missed: it should have started at {planned:%Y-%m-%d %H:%M} UTC, and operation.catch_up = none"
+    return None
+
+
+def _newest_due(planned: datetime, now: datetime, calendar: Calendar) -> date:
+    """The last session whose night, planned for the same time of day, should have started by now."""
+    zone = ZoneInfo(calendar.time_zone)
+    today = now.astimezone(zone)
+    due_today = today.time() >= planned.astimezone(zone).time()
+    return calendar.session_at_or_before(today.date() if due_today else today.date() - timedelta(days=1))
+
+
+def deadline(session: date, must_finish_by: str, started: datetime, calendar: Calendar) -> datetime | None:
+    """When the retraining of a session is given up; None where it has no deadline, or is a replay of the past.
+
+    Args:
+        session: The night's session.
+        must_finish_by: `next_open`, `none`, or a time of day at the exchange, `08:30`: the first after the close.
+        started: When the night began, with a time zone.
+        calendar: Sessions of the exchange.
+    """
+    if must_finish_by == "none":
+        return None
+    latest = calendar.as_of(session)
+    if must_finish_by != "next_open":
+        latest = _first_after_close(session, time.fromisoformat(must_finish_by), calendar)
+    return latest if started < latest else None
+
+
+def _first_after_close(session: date, at: time, calendar: Calendar) -> datetime:
+    zone = ZoneInfo(calendar.time_zone)
+    close = calendar.close(session)
+    same_day = datetime.combine(close.astimezone(zone).date(), at, zone)
+    return same_day if same_day > close else datetime.combine(same_day.date() + timedelta(days=1), at, zone)
