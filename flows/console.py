@@ -71,8 +71,11 @@ def show_score(result: "ScoreResult", file: IO[str] | None = None) -> None:
 def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
     """What serves, since when, why, and the last decisions."""
     console = _console(file)
+    console.print("✓ All is well." if report.well else "To look at:")
+    for concern in report.concerns:
+        console.print(f"✗ {concern}")
     if report.champion is None:
-        console.print("Nothing serves yet. `nocturne retrain` runs a night; see docs/gate.md for a first champion.")
+        console.print("A first champion: see docs/gate.md.")
     else:
         champion = report.champion
         console.print(f"Champion {champion.version}, trained for session {champion.session}")

@@ -25,6 +25,7 @@ from tasks.ingest import ingest_delivery
 from tasks.report import report_night
 from tasks.score import score_session
 from tasks.snapshot import identify_night, only_run_of, take_snapshot
+from tasks.status_page import publish_status
 from tasks.targets import measure_history, recompute_targets
 
 
@@ -54,7 +55,9 @@ def retrain(
         session = calendar.date_of(planned)
     if session is not None:
         calendar.refuse_other_days(session)
-    return ended(_night(session, config, deliveries, promote))
+    result = _night(session, config, deliveries, promote)
+    publish_status(config)
+    return ended(result)
 
 
 def _night(session: date | None, config: RetrainConfig, deliveries: Sequence[str], promote: bool) -> NightResult:

@@ -4,6 +4,7 @@ from prefect import flow
 
 from models.config import DEFAULT, RetrainConfig
 from tasks.rollback import RollbackResult, move_back
+from tasks.status_page import publish_status
 
 
 @flow(name="rollback", flow_run_name="rollback")
@@ -15,4 +16,6 @@ def rollback(reason: str, to: str | None = None, config: RetrainConfig = DEFAULT
         to: Version that shall serve; the champion before the present one when empty.
         config: Only the storage is read.
     """
-    return move_back(reason, to, config)
+    result = move_back(reason, to, config)
+    publish_status(config)
+    return result

@@ -6,6 +6,7 @@ from prefect import flow
 
 from models.config import DEFAULT, RetrainConfig
 from tasks.score import ScoreResult, score_session
+from tasks.status_page import publish_status
 
 
 @flow(name="score", flow_run_name="score {session}")
@@ -17,4 +18,6 @@ def score(session: date | None = None, config: RetrainConfig = DEFAULT, allow_st
         config: Only storage and data are read; the model brings the rest with it.
         allow_stale: Score on the last good bars although the newest delivery was stopped.
     """
-    return score_session(session, config, allow_stale)
+    result = score_session(session, config, allow_stale)
+    publish_status(config)
+    return result

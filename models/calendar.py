@@ -107,6 +107,11 @@ class Calendar:
         found: date = self.sessions[max(position, 0)].item()
         return found
 
+    def between(self, earlier: date, later: date) -> int:
+        """Sessions after the first day, up to the second; 0 where that is not later."""
+        first, last = np.searchsorted(self.sessions, np.array([earlier, later], "datetime64[D]"), side="right")
+        return max(int(last - first), 0)
+
     def after(self, session: date, n_sessions: int) -> date:
         """The session that many sessions later, or the calendar's first or last where it ends before that."""
         position = int(np.searchsorted(self.sessions, np.datetime64(session, "D"))) + n_sessions

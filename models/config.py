@@ -396,6 +396,8 @@ class GateConfig(Section):
     first_champion: Literal["skilled", "healthy"] = "skilled"
     """What a candidate must show when nothing serves yet. healthy promotes without proven direction skill, and
     says so."""
+    max_champion_age_sessions: PositiveInt = 60
+    """A champion from further back than this is told as a concern."""
     policy: Literal["non_inferior", "always_if_healthy", "manual"] = "non_inferior"
     """When a candidate replaces the champion."""
 

@@ -1,12 +1,15 @@
-"""What serves now, since when and why, and what the last nights decided: read from the ledger alone."""
+"""Whether all is well, what serves now, since when and why, and what the last nights decided."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
+from models.calendar import Calendar
 from models.config import RetrainConfig
+from models.freshness import Freshness, concerns, due_session
 from models.ledger import Ledger, last_move
 from models.locations import Locations
 from models.records import LedgerEntry, Record
+from models.store import BarsStore
 
 
 class ChampionStatus(Record):
@@ -37,19 +40,54 @@ class NightStatus(Record):
 class StatusReport(Record):
     """What `nocturne status` prints."""
 
+    well: bool
+    concerns: tuple[str, ...]
+    """What is not as it should be; empty where all is well."""
+    fresh: Freshness
     champion: ChampionStatus | None
     nights: tuple[NightStatus, ...]
     """Newest first; rollbacks are among them."""
 
 
-def status(config: RetrainConfig, nights: int = 10) -> StatusReport:
-    """The champion and the last decisions.
+def status(config: RetrainConfig, nights: int = 10, now: datetime | None = None) -> StatusReport:
+    """Whether all is well, the champion and the last decisions.
+
+    Args:
+        config: Where everything is, the exchange, and how old a champion may be.
+        nights: How many of the last decisions to name.
+        now: The moment to look from. Default: the present.
 
     Raises:
-        StoreError: the ledger cannot be read.
+        StoreError: the ledger or the store cannot be read.
     """
-    entries = Ledger(Locations(config.storage)).entries()
-    return StatusReport(champion=_champion(entries), nights=tuple(map(_night, reversed(entries[-nights:]))))
+    locations = Locations(config.storage)
+    entries = Ledger(locations).entries()
+    champion = _champion(entries)
+    calendar = Calendar.of(config.data)
+    fresh = _freshness(BarsStore(locations), entries, champion, due_session(now or datetime.now(UTC), calendar))
+    found = concerns(fresh, calendar, config.gate.max_champion_age_sessions)
+    return StatusReport(
+        well=not found,
+        concerns=found,
+        fresh=fresh,
+        champion=champion,
+        nights=tuple(map(_night, reversed(entries[-nights:]))),
+    )
+
+
+def _freshness(
+    store: BarsStore, entries: Sequence[LedgerEntry], champion: ChampionStatus | None, due: date
+) -> Freshness:
+    last = store.last_session()
+    stopped = (one for one in store.deliveries() if one.status == "stopped" and one.last)
+    return Freshness(
+        due=due,
+        data_until=last,
+        decided_until=max((entry.session for entry in entries if entry.verdict != "rollback"), default=None),
+        scored=last is not None and not store.predictions(last).empty,
+        champion_session=champion.session if champion else None,
+        stopped=tuple(one.name for one in stopped if last is None or (one.last and one.last > last)),
+    )
 
 
 def _champion(entries: Sequence[LedgerEntry]) -> ChampionStatus | None:

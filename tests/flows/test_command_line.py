@@ -109,10 +109,11 @@ def test_a_refusal_is_one_json_document_too(nocturne):
 
 
 def test_status_of_an_empty_home_says_that_nothing_serves(nocturne):
-    assert json.loads(nocturne("status", "--json")[1]) == {"champion": None, "nights": []}
+    told = json.loads(nocturne("status", "--json")[1])
+    assert (told["well"], told["champion"], told["nights"]) == (False, None, [])
     status, out, _ = nocturne("status")
     assert status == 0
-    assert "Nothing serves yet" in out
+    assert "Nothing serves" in out
 
 
 def test_show_config_says_where_each_value_came_from(nocturne, tmp_path):

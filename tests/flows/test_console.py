@@ -7,6 +7,7 @@ import pytest
 
 from flows.console import show_deliveries, show_night, show_status
 from models.config import StorageConfig
+from models.freshness import Freshness
 from models.locations import Locations
 from models.records import Account, DeliveryRecord, Finding, NightResult, at_least, at_most
 from tasks.status import ChampionStatus, NightStatus, StatusReport
@@ -103,6 +104,9 @@ def test_status_names_the_champion_since_when_and_why():
         actor="cron",
     )
     file = io.StringIO()
-    show_status(StatusReport(champion=champion, nights=(night,)), file)
+    day = date(2024, 5, 2)
+    fresh = Freshness(due=day, data_until=day, decided_until=day, scored=True, champion_session=day)
+    show_status(StatusReport(well=True, concerns=(), fresh=fresh, champion=champion, nights=(night,)), file)
+    assert "All is well" in file.getvalue()
     assert "Champion v2" in file.getvalue()
     assert "serves since 2024-05-02 22:00 UTC: all checks passed" in file.getvalue()

@@ -7,8 +7,10 @@ import pytest
 from models.config import RetrainConfig, StorageConfig
 from models.ledger import Ledger
 from models.locations import Locations
+from models.page import to_markdown
 from models.records import LedgerEntry
 from tasks.status import status
+from tasks.status_page import status_page
 
 START = datetime(2024, 5, 2, 22, 0, tzinfo=UTC)
 
@@ -75,3 +77,21 @@ def test_the_newest_decisions_come_first_and_no_more_than_asked(config, decide):
     for version in ("v0", "v1", "v2"):
         decide("keep", version, None)
     assert [night.version for night in status(config, nights=2).nights] == ["v2", "v1"]
+
+
+def test_a_new_home_names_what_is_missing_and_is_not_well(config):
+    report = status(config)
+    assert not report.well
+    assert [concern.split(":")[0] for concern in report.concerns] == [
+        "There are no bars yet", "No night was decided yet", "Nothing serves"
+    ]  # fmt: skip
+
+
+def test_the_page_says_in_its_first_line_whether_all_is_well_and_escapes_what_it_quotes(config, decide):
+    decide("promote", "v0", "v0")
+    entry_reason = "<script>alert(1)</script>"
+    report = status(config)
+    hostile = report.model_copy(update={"concerns": (entry_reason,)})
+    page = to_markdown(status_page(hostile, START))
+    assert "# 1 to look at: v0 serves" in page
+    assert "<script" not in page
