@@ -80,6 +80,11 @@ def broken(rule) -> list[str]:
     ]
 
 
+def test_no_module_reads_or_writes_pickles():
+    pickling = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    assert broken(lambda module, one: top(one.module) not in pickling) == []
+
+
 def test_no_package_imports_one_above_it():
     def downwards(module: str, one: Import) -> bool:
         above = PACKAGES[PACKAGES.index(top(module)) + 1 :]

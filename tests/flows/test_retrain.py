@@ -85,6 +85,13 @@ def test_the_report_names_verdict_and_reason(first_night):
     assert "volatility_to_har" in page
 
 
+def test_nothing_that_a_night_writes_is_pickled(first_night, home):
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any(path.name == "golden.npz" for path in files)
+    pickled = [path for path in files if path.read_bytes()[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}]
+    assert pickled == []
+
+
 def test_the_same_night_again_is_recognised_and_writes_nothing(first_night, home):
     ledger = Ledger(Locations(config_at(home).storage))
     before = len(ledger.entries())
