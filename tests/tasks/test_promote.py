@@ -119,7 +119,7 @@ def test_a_ledger_that_is_gone_is_no_fresh_start(exported, config):
     promote(1, exported, config)
     shutil.rmtree(Locations(config.storage).table("ledger"))
     for read in (Ledger.champion_version, lambda ledger: ledger.append(promote(1, exported, config))):
-        with pytest.raises(StoreError, match="gone, but the registry .* has the champion v1"):
+        with pytest.raises(StoreError, match=r"gone, but the registry .* has the champion v1"):
             read(Ledger(Locations(config.storage)))
 
 
