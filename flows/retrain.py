@@ -18,7 +18,7 @@ from models.notation import moment
 from models.records import DeliveryRecord, NightResult, Verdict
 from models.schedule import deadline, reason_to_skip
 from models.timings import Timings
-from tasks.close import Outcome, close_night, finish_night, recorded_result, with_delivery
+from tasks.close import Outcome, close_night, decided_outcome, finish_night, recorded_result, with_delivery
 from tasks.evaluate import evaluate
 from tasks.gate import judge
 from tasks.ingest import ingest_delivery
@@ -88,7 +88,9 @@ def _decide(
 
 
 def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome:
-    """Train and judge tonight's candidate, as far as the data allow."""
+    """Train and judge tonight's candidate, as far as the data allow; a night that is decided is only told."""
+    if (decided := decided_outcome(night, config)) is not None:
+        return decided
     snapshot = night.snapshot
     if not snapshot.rows or snapshot.last != snapshot.session:
         why = (

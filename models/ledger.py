@@ -5,15 +5,16 @@ of two machines may disagree, the table cannot.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 from models.errors import StoreError
-from models.locations import Locations
+from models.locations import Locations, without_credentials
 from models.records import LedgerEntry
+from models.registry import Registry
 from models.tables import Table
 
 if TYPE_CHECKING:
@@ -33,22 +34,42 @@ class Ledger:
 
     locations: Locations
 
+    def decide(self, night_id: str, entry_for: Callable[[str | None], LedgerEntry]) -> LedgerEntry:
+        """Record the decision of a night, or return the one that it has already.
+
+        Args:
+            night_id: The night, or whatever else is decided once.
+            entry_for: The decision, given the version that serves at this very moment. It is asked again if another
+                writer came first, so what it is told still holds when its answer is written; what it raises ends all.
+
+        Raises:
+            StoreError: the table cannot be read or written.
+        """
+        from deltalake.exceptions import CommitFailedError
+
+        for _ in range(_ATTEMPTS - 1):
+            with self._explained("written"):
+                try:
+                    return self._try_to_decide(night_id, entry_for)
+                except CommitFailedError:  # another writer came first: look again, the night may be decided by now
+                    continue
+        with self._explained("written"):
+            return self._try_to_decide(night_id, entry_for)
+
     def append(self, entry: LedgerEntry) -> None:
-        """Record a decision. The same entry again changes nothing.
+        """Record a decision that does not depend on what serves. The same entry again changes nothing.
 
         Raises:
             StoreError: this night has another decision already, or the table cannot be read or written.
         """
-        from deltalake.exceptions import CommitFailedError
-
-        for attempt in range(1, _ATTEMPTS + 1):
-            with self._explained("written"):
-                try:
-                    self._append_to(self._table() or self._created(), entry)
-                    return
-                except CommitFailedError:  # another writer came first: look again, this night may be decided by now
-                    if attempt == _ATTEMPTS:
-                        raise
+        known = self.decide(entry.night_id, lambda _: entry)
+        if known != entry:
+            raise StoreError(
+                f"Night {entry.night_id} is decided already in {self._uri}: {known.verdict} at "
+                f"{known.decided_at:%Y-%m-%d %H:%M} UTC ({known.reason}); a second decision ({entry.verdict}) is "
+                f"refused. Read the recorded one with `nocturne status`; another seed, configuration or snapshot is "
+                f"another night."
+            )
 
     def entries(self) -> tuple[LedgerEntry, ...]:
         """All decisions, oldest first."""
@@ -65,8 +86,7 @@ class Ledger:
 
     def champion_version(self) -> str | None:
         """The version that serves; None where nothing does."""
-        move = self.champion()
-        return move.champion_after if move else None
+        return _champion_of(self.entries())
 
     def previous_champion(self) -> str | None:
         """The version to which a rollback without a named one goes; see `line_of_champions`."""
@@ -88,7 +108,22 @@ class Ledger:
         return self.locations.table("ledger")
 
     def _table(self) -> "DeltaTable | None":
-        return Table(self._uri, _schema()).open()
+        table = Table(self._uri, _schema()).open()
+        if table is None:
+            self._refuse_if_lost()
+        return table
+
+    def _refuse_if_lost(self) -> None:
+        """A champion is never made without a ledger, so a champion and no ledger is a loss and no fresh start."""
+        champion = Registry(self.locations).champion()
+        if champion is not None:
+            registry = without_credentials(self.locations.tracking_uri)
+            raise StoreError(
+                f"The ledger at {self._uri} is gone, but the registry at {registry} has the champion {champion}: "
+                f"without the ledger nobody knows what served when, and what may serve. Put the directory back from a "
+                f"backup. If this home is meant to be new, name another registry in storage.tracking_uri, or take the "
+                f"alias `champion` off the model there."
+            )
 
     def _created(self) -> "DeltaTable":
         """An empty ledger, so that even the first two appends meet on a table that both have read."""
@@ -96,25 +131,19 @@ class Ledger:
 
         return DeltaTable.create(self._uri, _schema(), mode="ignore")
 
-    def _holds(self, decided: Sequence[LedgerEntry], entry: LedgerEntry) -> bool:
-        known = next((one for one in decided if one.night_id == entry.night_id), None)
-        if known is None or known == entry:
-            return known is not None
-        raise StoreError(
-            f"Night {entry.night_id} is decided already in {self._uri}: {known.verdict} at "
-            f"{known.decided_at:%Y-%m-%d %H:%M} UTC ({known.reason}); a second decision ({entry.verdict}) is refused. "
-            f"Read the recorded one with `nocturne status`; another seed, configuration or snapshot is another night."
-        )
-
-    def _append_to(self, table: "DeltaTable", entry: LedgerEntry) -> None:
+    def _try_to_decide(self, night_id: str, entry_for: Callable[[str | None], LedgerEntry]) -> LedgerEntry:
         from deltalake import CommitProperties, Transaction, write_deltalake
 
+        table = self._table() or self._created()
         decided = _read(table)
-        if self._holds(decided, entry):
-            return
+        known = next((one for one in decided if one.night_id == night_id), None)
+        if known is not None:
+            return known
+        entry = entry_for(_champion_of(decided))
         sequence = len(decided)
         only_if_unchanged = CommitProperties(app_transactions=[Transaction(_WRITER, sequence)])
         write_deltalake(table, _row(entry, sequence), mode="append", commit_properties=only_if_unchanged)
+        return entry
 
     @contextmanager
     def _explained(self, done: str) -> Iterator[None]:
@@ -134,6 +163,11 @@ class Ledger:
 def last_move(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
     """The newest entry that changed what serves."""
     return next((entry for entry in reversed(entries) if entry.verdict != "keep"), None)
+
+
+def _champion_of(entries: Sequence[LedgerEntry]) -> str | None:
+    move = last_move(entries)
+    return move.champion_after if move else None
 
 
 def line_of_champions(entries: Sequence[LedgerEntry]) -> tuple[str, ...]:

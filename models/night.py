@@ -1,11 +1,11 @@
 """A night: its identity, and the files that its stages hand to one another."""
 
-import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,6 +14,7 @@ import fsspec
 import pandas as pd
 from pydantic import BaseModel
 
+from models.alone import alone
 from models.config import RetrainConfig, StorageConfig, config_hash, recipe_hash
 from models.dataset import Dataset
 from models.locations import Locations, exists, is_local, open_at, write_whole
@@ -101,35 +102,32 @@ class NightFiles:
         """The night's configuration, with the storage as this process sees it."""
         return self.read_record("config", RetrainConfig).model_copy(update={"storage": storage})
 
-    @contextmanager
-    def alone(self, wait: Callable[[], None]) -> Iterator[None]:
-        """Keep other processes of this night out until the end, however that comes.
+    def alone(self, wait: Callable[[], None]) -> AbstractContextManager[None]:
+        """Keep other processes of this night out; on object stores the deployment's limit of one run has to do.
 
         Args:
             wait: Called once if another process is at work on this night, before waiting for its end.
         """
-        if not is_local(self.root):  # object stores have no locks; there the deployment's limit of one run holds
-            yield
-            return
-        Path(self.root).mkdir(parents=True, exist_ok=True)
-        with open(f"{self.root}/lock", "w") as lock:  # the system frees it when the process ends
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                wait()
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return alone(self.root, wait)
 
     def store_directory(self, name: str, local: Path) -> str:
-        """Move a local directory here as a whole; one that was there before gives way. Returns its URI."""
+        """Copy a local directory here; one that was there before gives way. Returns its URI.
+
+        On a local place it appears whole. On an object store a kill leaves a part, so whoever reads it compares the
+        hashes of its files with the record that is written after it.
+        """
         target = self.uri(name)
         if not is_local(target):
             filesystem, path = fsspec.core.url_to_fs(target)
+            if filesystem.exists(path):
+                filesystem.rm(path, recursive=True)
             filesystem.put(f"{local}/", f"{path}/", recursive=True)
             return target
+        part = f"{target}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(local, part)  # it may come from another disk, from where nothing moves as a whole
         shutil.rmtree(target, ignore_errors=True)
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(local, target)
+        os.replace(part, target)
         return target
 
 

@@ -93,6 +93,12 @@ class DeliveryRecord(Record):
     account: Account
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def repetition(self) -> "DeliveryRecord":
+        """The same file once more: every row of it is there already."""
+        again = Account(delivered=self.account.delivered, duplicate=self.account.delivered)
+        return self.model_copy(update={"repeated": True, "account": again})
+
 
 class Snapshot(Record):
     """The rows that one night reads, named by their content and never by a table version."""

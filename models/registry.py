@@ -6,6 +6,7 @@ Nothing in it is pickled. The alias `champion` moves in one statement, so at eve
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from models.alone import alone
 from models.card import file_hashes
 from models.errors import RegistryError
 from models.locations import Locations, without_credentials
@@ -147,7 +149,7 @@ class Registry:
                     f"storage.home = {self.locations.home} is no local directory, and SQLite needs one. Set "
                     f"storage.tracking_uri to an MLflow server or to a database."
                 )
-            Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+            _make_database(Path(uri.removeprefix(_SQLITE)))
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     @property
@@ -189,3 +191,18 @@ class Registry:
                 f"that it is there and writable, and that its database driver is installed; if it was made by a newer "
                 f"MLflow, use that MLflow here too, or name another registry in storage.tracking_uri."
             ) from error
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's database beside its place and move it there: MLflow cannot open one that it was killed while
+    making."""
+    from mlflow import MlflowClient
+
+    with alone(str(path.parent)):
+        if path.exists():
+            return
+        part = path.with_name(f"{path.name}.part")
+        for left in path.parent.glob(f"{part.name}*"):  # by a process that was killed here, with its journal
+            left.unlink()
+        MlflowClient(tracking_uri=f"{_SQLITE}{part}").search_experiments(max_results=1)
+        os.replace(part, path)

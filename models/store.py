@@ -13,7 +13,8 @@ again and the row becomes a fact after all, so that the order of arrival never d
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from models.alone import alone
 from models.calendar import Calendar
 from models.casting import Times
 from models.config import RetrainConfig
@@ -90,6 +92,19 @@ class BarsStore:
         self._market = Table(locations.table("market"), _MARKET)
         self._predictions = Table(locations.table("predictions"), _PREDICTIONS)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other ingests out: what a delivery says that is new depends on all that came before it."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(alone(self.locations.deliveries))
+            except OSError as error:
+                raise StoreError(
+                    f"Deliveries cannot be kept at {self.locations.deliveries}: {error}. Nothing was ingested. "
+                    f"Check that the place is there and writable."
+                ) from error
+            yield
+
     def keep_file(self, file: DeliveredFile) -> None:
         """Keep the delivered bytes as `deliveries/<sha256>`; they appear whole or not at all."""
         uri = f"{self.locations.deliveries}/{file.sha256}"
@@ -145,7 +160,10 @@ class BarsStore:
         return self.record(record.model_copy(update={"account": account}), raw, known_at)
 
     def record(self, record: DeliveryRecord, raw: RawDelivery, known_at: Times) -> DeliveryRecord:
-        """Add a delivery to the table of deliveries, with all that it takes to read its file in the same way again."""
+        """Add a delivery to the table of deliveries, with all that it takes to read its file in the same way again.
+
+        Where another process has recorded the same meanwhile, as it can on a store without locks, it is a repetition.
+        """
         latest = pd.Timestamp(known_at.max(), tz="UTC") if len(known_at) else None
         row = record.model_dump(include={"delivery", "name", "status", "known_at_rule", "received_at", "first", "last"})
         row |= {
@@ -155,8 +173,9 @@ class BarsStore:
             "reading": raw.reading.model_dump_json(),
             "known_until": record.received_at if record.known_at_rule == BULK_LOAD else latest,
         }
-        self._deliveries.append(pa.Table.from_pylist([row], schema=_DELIVERIES))
-        return record
+        rows = pa.Table.from_pylist([row], schema=_DELIVERIES)
+        first = self._deliveries.append(rows, once=f"{record.delivery}/{record.status}")
+        return record if first else record.repetition
 
     def deliveries(self) -> tuple[DeliveryRecord, ...]:
         """All deliveries in the order in which they came; a file that was stopped first may stand twice."""

@@ -45,6 +45,7 @@ class Table:
             StoreError: the place is read-only, full or damaged. Nothing was written.
         """
         from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+        from deltalake.exceptions import CommitFailedError
 
         with self._explained("written"):
             table = self.open() or DeltaTable.create(self.uri, self.schema, mode="ignore")
@@ -54,7 +55,12 @@ class Table:
             if table.transaction_version(once) is not None:
                 return False
             named = CommitProperties(app_transactions=[Transaction(once, 1)])
-            write_deltalake(table, rows.cast(self.schema), mode="append", commit_properties=named)
+            try:
+                write_deltalake(table, rows.cast(self.schema), mode="append", commit_properties=named)
+            except CommitFailedError:
+                if self.wrote(once):  # by another process, between the question and the commit
+                    return False
+                raise
             return True
 
     def wrote(self, once: str) -> bool:

@@ -20,7 +20,7 @@ from models.records import (
 )
 from models.timings import Timings
 from tasks.evaluate import EvidenceRecord
-from tasks.promote import keep_champion, log_trial, promote_candidate
+from tasks.promote import keep_champion, log_trial, promote_candidate, superseded
 from tasks.targets import TargetsRecord
 
 
@@ -39,15 +39,34 @@ class Outcome:
 
 
 def recorded_result(night: NightRecord, config: RetrainConfig) -> NightResult | None:
-    """The result of this very night, if it was decided before; nothing is run or written again."""
+    """The result of this very night, if it was decided and told before; nothing is run or written again.
+
+    None also for a night that was interrupted between its decision and its report: that one goes on; see
+    `decided_outcome`.
+    """
     locations = Locations(config.storage)
     decision = Ledger(locations).decision(night.night_id)
     if decision is None:
         return None
     files = NightFiles(locations, night.night_id)
-    if files.has("result.json"):
-        return files.read_record("result", NightResult).model_copy(update={"repeated": True})
-    return _from_ledger(night, decision)
+    result = files.read_record("result", NightResult) if files.has("result.json") else None
+    if result is not None and result.report is not None:
+        return result.model_copy(update={"repeated": True})
+    return None if files.has("verdict.json") else _from_ledger(night, decision)
+
+
+def decided_outcome(night: NightRecord, config: RetrainConfig) -> Outcome | None:
+    """What a night came to that was interrupted after its decision, from its files; None where nothing is decided."""
+    locations = Locations(config.storage)
+    files = NightFiles(locations, night.night_id)
+    decision = Ledger(locations).decision(night.night_id)
+    if decision is None or not files.has("verdict.json"):
+        return None
+    return Outcome(
+        verdict=_as_decided(files.read_record("verdict", Verdict), decision),
+        candidate=files.read_record("candidate", CandidateRecord) if files.has("candidate.json") else None,
+        targets=files.read_record("targets", TargetsRecord) if files.has("targets.json") else None,
+    )
 
 
 def close_night(
@@ -59,24 +78,34 @@ def close_night(
         CandidateRejected: a clean process could not reproduce the candidate; the champion stays.
     """
     locations = Locations(config.storage)
-    facts = facts_of(outcome)
+    files = NightFiles(locations, night.night_id)
     verdict, candidate = outcome.verdict, outcome.candidate
-    champion = Ledger(locations).champion_version()
     if not promote:
         if candidate is not None:
-            log_trial(night, candidate, verdict, facts, config)
-        return _result(night, outcome, champion)
-    if outcome.evidence is not None and outcome.evidence.champion != champion:
-        reason = f"superseded: judged against {outcome.evidence.champion}, but meanwhile {champion} serves"
-        outcome = replace(outcome, verdict=verdict.model_copy(update={"verdict": "keep", "reason": reason}))
-        verdict = outcome.verdict
-    if verdict.verdict == "promote" and candidate is not None:
-        entry = promote_candidate(night, candidate, verdict, facts, clean, config)
-    else:
-        entry = keep_champion(night, candidate, verdict, facts, config)
-    result = _result(night, outcome, entry.champion_after)
-    NightFiles(locations, night.night_id).write_record("result", result)
+            log_trial(night, candidate, verdict, facts_of(outcome), config)
+        return _result(night, outcome, Ledger(locations).champion_version())
+    files.write_record("verdict", verdict)  # before the decision, so that a decided night can always be told
+    entry = _decide(night, outcome, clean, config)
+    result = _result(night, replace(outcome, verdict=_as_decided(verdict, entry)), entry.champion_after)
+    files.write_record("result", result)
     return result
+
+
+def _decide(night: NightRecord, outcome: Outcome, clean: CleanProcess, config: RetrainConfig) -> LedgerEntry:
+    facts, verdict, candidate, evidence = facts_of(outcome), outcome.verdict, outcome.candidate, outcome.evidence
+    if evidence is not None:
+        champion = Ledger(Locations(config.storage)).champion_version()
+        if evidence.champion != champion:  # known before the proof, which takes seconds
+            verdict = superseded(verdict, evidence.champion, champion)
+        if verdict.verdict == "promote" and candidate is not None:
+            return promote_candidate(night, candidate, verdict, facts, evidence.champion, clean, config)
+    return keep_champion(night, candidate, verdict, facts, config)
+
+
+def _as_decided(verdict: Verdict, entry: LedgerEntry) -> Verdict:
+    """The checks with the word and the reason of the ledger, which alone decides."""
+    word = "promote" if entry.verdict == "promote" else "keep"
+    return verdict.model_copy(update={"verdict": word, "reason": entry.reason})
 
 
 def with_delivery(result: NightResult, delivered: Sequence[DeliveryRecord], timings: Timings) -> NightResult:

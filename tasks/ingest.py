@@ -9,7 +9,7 @@ from prefect import task
 from models.calendar import Calendar
 from models.casting import Times
 from models.config import RetrainConfig
-from models.delivered_file import receive
+from models.delivered_file import DeliveredFile, receive
 from models.delivery import RawDelivery, Reading, known_at, parse
 from models.errors import DeliveryStopped
 from models.locations import Locations
@@ -41,11 +41,16 @@ def bring_in(uri: str, config: RetrainConfig, stated: datetime | None, now: date
     """
     store = BarsStore(Locations(config.storage))
     file = receive(uri)
+    with store.alone():
+        return _take(file, store, config, stated, now)
+
+
+def _take(
+    file: DeliveredFile, store: BarsStore, config: RetrainConfig, stated: datetime | None, now: datetime
+) -> DeliveryRecord:
     earlier = store.delivery(file.sha256)
     if earlier is not None and earlier.status == "accepted":
-        rows = earlier.account.delivered
-        again = Account(delivered=rows, duplicate=rows)
-        return earlier.model_copy(update={"repeated": True, "account": again})
+        return earlier.repetition
     reading = Reading.of(config, stated)
     raw = parse(file, reading)
     times, rule = known_at(raw, reading, now)

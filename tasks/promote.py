@@ -1,7 +1,8 @@
-"""Promotion: registered, proven in a clean process, one alias moved, one line in the ledger. In this order.
+"""Promotion: registered, proven in a clean process, one line in the ledger, one alias moved. In this order.
 
-Each step is done once, however often it is asked for. The ledger decides and the alias follows: after a crash between
-the two the same night runs again and ends in the same state, and any other night first puts the alias back.
+Each step is done once, however often it is asked for. The line in the ledger is the decision, and it is written only if
+what serves is still what the candidate was judged against. The alias follows: after a crash between the two the same
+night runs again and ends in the same state, and any other decision puts the alias right as well.
 """
 
 import getpass
@@ -39,26 +40,47 @@ def promote_candidate(
     candidate: CandidateRecord,
     verdict: Verdict,
     facts: Facts,
+    judged_against: str | None,
     clean: CleanProcess,
     config: RetrainConfig,
 ) -> LedgerEntry:
     """Let the candidate serve, once a clean process has reproduced what was measured.
 
+    Args:
+        judged_against: What served when the candidate was judged. If something else serves by now, because somebody
+            rolled back meanwhile, that goes on serving and the decision says so.
+
     Raises:
         CandidateRejected: it could not; alias and ledger are as they were.
     """
     locations = Locations(config.storage)
-    ledger, registry = Ledger(locations), Registry(locations)
-    if (decided := ledger.decision(night.night_id)) is not None:
+    if (decided := decided_before(night, locations)) is not None:
         return decided
     files = register(night, candidate, verdict, facts, config)
-    transcript = clean.reproduce(registry.fetch(candidate.version))
-    registry.move_champion(candidate.version)
+    transcript = clean.reproduce(Registry(locations).fetch(candidate.version))
     proof: Facts = {f"clean_{head}": difference for head, difference in transcript.differences.items()}
-    champions = ledger.champion_version(), candidate.version
-    entry = _entry(night, candidate.version, files, verdict, facts | proof, champions)
-    ledger.append(entry)
-    return entry
+    return let_serve(night, candidate.version, verdict, facts | proof, files, judged_against, locations)
+
+
+def let_serve(
+    night: NightRecord,
+    version: str,
+    verdict: Verdict,
+    facts: Facts,
+    files: Mapping[str, str],
+    judged_against: str | None,
+    locations: Locations,
+) -> LedgerEntry:
+    """Decide for a registered and proven version, if what serves is still `judged_against`; then move the alias."""
+
+    def entry_for(champion: str | None) -> LedgerEntry:
+        if champion == judged_against:
+            return _entry(night, version, files, verdict, facts, (champion, version))
+        return _entry(night, version, files, superseded(verdict, judged_against, champion), facts, (champion, champion))
+
+    decided = Ledger(locations).decide(night.night_id, entry_for)
+    let_alias_follow(locations)
+    return decided
 
 
 @task(name="keep champion", cache_policy=NO_CACHE, **RETRIED)
@@ -67,16 +89,40 @@ def keep_champion(
 ) -> LedgerEntry:
     """Record that the champion goes on serving; the candidate is kept for whoever wants to look at it."""
     locations = Locations(config.storage)
-    ledger = Ledger(locations)
-    if (decided := ledger.decision(night.night_id)) is not None:
+    if (decided := decided_before(night, locations)) is not None:
         return decided
     files = register(night, candidate, verdict, facts, config) if candidate is not None else {}
-    champion = ledger.champion_version()
-    Registry(locations).move_champion(champion)
     version = candidate.version if candidate else None
-    entry = _entry(night, version, files, verdict, facts, (champion, champion))
-    ledger.append(entry)
+    entry = Ledger(locations).decide(
+        night.night_id, lambda champion: _entry(night, version, files, verdict, facts, (champion, champion))
+    )
+    let_alias_follow(locations)
     return entry
+
+
+def superseded(verdict: Verdict, judged_against: str | None, champion: str | None) -> Verdict:
+    """The verdict on a candidate that was judged against something that no longer serves."""
+    reason = f"superseded: judged against {judged_against}, but meanwhile {champion} serves"
+    return verdict.model_copy(update={"verdict": "keep", "reason": reason})
+
+
+def decided_before(night: NightRecord, locations: Locations) -> LedgerEntry | None:
+    """The decision of this night, if it has one, with the alias where that says."""
+    decided = Ledger(locations).decision(night.night_id)
+    if decided is not None:
+        let_alias_follow(locations)
+    return decided
+
+
+def let_alias_follow(locations: Locations) -> None:
+    """Put the alias where the ledger says. Another decision meanwhile moves it once more, so that the newest holds."""
+    ledger, registry = Ledger(locations), Registry(locations)
+    champion = ledger.champion_version()
+    while True:
+        registry.move_champion(champion)
+        told, champion = champion, ledger.champion_version()
+        if champion == told:
+            return
 
 
 @task(name="log trial", cache_policy=NO_CACHE)

@@ -12,7 +12,7 @@ from models.ledger import Ledger
 from models.locations import Locations
 from models.records import LedgerEntry, Record
 from models.registry import Registry
-from tasks.promote import actor
+from tasks.promote import actor, let_alias_follow
 
 
 class RollbackResult(Record):
@@ -26,17 +26,20 @@ class RollbackResult(Record):
 
 @task(name="move champion back")
 def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackResult:
-    """Move the alias to an earlier version and record it.
+    """Record that an earlier version serves again, and move the alias to it.
+
+    After a crash look at `nocturne status` first: without `to` a second rollback goes one step further back.
 
     Raises:
         ConfigError: the reason is empty.
-        RegistryError: nothing serves, nothing served earlier, or the named version never served or serves already.
+        RegistryError: nothing serves, nothing served earlier, the named version never served or serves already, or
+            another decision came in between.
         CandidateRejected: the earlier model no longer loads and reproduces its golden batch; nothing moved.
     """
     if not reason.strip():
         raise ConfigError("A rollback needs its reason, for whoever reads the ledger later. Say why with --reason.")
     locations = Locations(config.storage)
-    registry, ledger = Registry(locations), Ledger(locations)
+    ledger = Ledger(locations)
     before = ledger.champion_version()
     if before is None:
         raise RegistryError("Nothing serves yet, so there is nothing to roll back. Run `nocturne retrain` first.")
@@ -44,6 +47,7 @@ def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackRes
     if target is None:
         raise RegistryError(f"{before} is the first champion: there is no earlier one to go back to; nothing moved.")
     if target == before:
+        let_alias_follow(locations)  # an interrupted rollback may have left it behind
         raise RegistryError(f"{target} serves already; nothing was moved. `nocturne status` shows since when.")
     served = dict.fromkeys(one.champion_after for one in reversed(ledger.entries()) if one.champion_after)
     if target not in served:
@@ -52,11 +56,31 @@ def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackRes
             f"Have served, newest first: {', '.join(served)}."
         )
     with CleanProcess.start() as clean:
-        clean.reproduce(registry.fetch(target))
-    registry.move_champion(target)
-    entry = _entry(reason, before, target, ledger)
-    ledger.append(entry)
+        clean.reproduce(Registry(locations).fetch(target))
+    entry = let_serve_again(reason, before, target, locations)
     return RollbackResult(champion_before=before, champion=target, reason=reason, actor=entry.actor)
+
+
+def let_serve_again(reason: str, before: str, target: str, locations: Locations) -> LedgerEntry:
+    """Decide for a version that has served before, if `before` still serves; then move the alias.
+
+    Raises:
+        RegistryError: something else serves by now.
+    """
+    ledger = Ledger(locations)
+    entry = _entry(reason, before, target, ledger)
+
+    def entry_for(champion: str | None) -> LedgerEntry:
+        if champion != before:
+            raise RegistryError(
+                f"While {target} was proven, {champion} became champion in place of {before}; nothing was moved. "
+                f"Look at `nocturne status`, and roll back again if that is still wanted."
+            )
+        return entry
+
+    ledger.decide(entry.night_id, entry_for)
+    let_alias_follow(locations)
+    return entry
 
 
 def _entry(reason: str, before: str, target: str, ledger: Ledger) -> LedgerEntry:

@@ -95,9 +95,9 @@ def test_registering_twice_is_once(registry, exported):
     assert registry.versions() == ("v1",)
 
 
-def test_no_error_shows_a_password(tmp_path):
-    uri = "postgresql+nodriver://user:secret@localhost/db"
-    registry = Registry(Locations(StorageConfig(home=str(tmp_path), tracking_uri=uri)))
+def test_no_error_shows_a_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("NOCTURNE_STORAGE__TRACKING_URI", "postgresql+nodriver://user:secret@localhost/db")
+    registry = Registry(Locations(StorageConfig(home=str(tmp_path))))
     with pytest.raises(RegistryError) as told:
         registry.champion()
     assert "secret" not in str(told.value)
@@ -105,9 +105,9 @@ def test_no_error_shows_a_password(tmp_path):
 
 def test_an_unreachable_server_is_told_without_its_password(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    uri = "http://user:secret@127.0.0.1:9"
+    monkeypatch.setenv("NOCTURNE_STORAGE__TRACKING_URI", "http://user:secret@127.0.0.1:9")
     with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9") as told:
-        Registry(Locations(StorageConfig(home=str(tmp_path), tracking_uri=uri))).champion()
+        Registry(Locations(StorageConfig(home=str(tmp_path)))).champion()
     assert "secret" not in str(told.value)
 
 

@@ -1,6 +1,7 @@
 """Append-only tables: what was written is read back, a named write happens once, and damage is always told."""
 
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -152,3 +153,11 @@ def test_a_full_place_is_told_and_leaves_the_table_as_it_was(table):
     assert "File too large" in message
     assert values(table) == [1]
     assert table.append(rows(2), once="second")
+
+
+def test_a_named_write_of_two_writers_at_once_happens_once(table):
+    table.append(rows(0))
+    with ThreadPoolExecutor(8) as writers:
+        done = list(writers.map(lambda _: table.append(rows(1), once="first"), range(8)))
+    assert sum(done) == 1
+    assert values(table) == [0, 1]

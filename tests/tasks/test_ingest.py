@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -418,3 +419,12 @@ def test_a_delivery_that_failed_between_the_writes_is_mended_by_the_same_file(de
 def test_the_task_is_the_same_function(desk, market):
     record = ingest_delivery.fn(desk.file(market), desk.config())
     assert record.account.accepted == len(market)
+
+
+def test_one_file_that_arrives_twice_at_once_is_accepted_once(desk, market):
+    uri, config = desk.file(market), desk.config()
+    with ThreadPoolExecutor(2) as arrivals:
+        told = list(arrivals.map(lambda _: bring_in(uri, config, None, NOW), range(2)))
+    assert sorted(one.repeated for one in told) == [False, True]
+    assert len(desk.store.deliveries()) == 1
+    assert len(desk.bars()) == len(market)

@@ -9,7 +9,7 @@ import pytest
 from models.card import file_hashes
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
-from models.errors import CandidateRejected, ConfigError, RegistryError
+from models.errors import CandidateRejected, ConfigError, RegistryError, StoreError
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightRecord
@@ -17,8 +17,8 @@ from models.records import CandidateRecord, Snapshot, Verdict
 from models.registry import Registry
 from tasks.close import Outcome, close_night
 from tasks.evaluate import EvidenceRecord
-from tasks.promote import keep_champion, promote_candidate, register
-from tasks.rollback import move_back
+from tasks.promote import keep_champion, let_serve, promote_candidate, register
+from tasks.rollback import let_serve_again, move_back
 
 PROMOTE = Verdict(verdict="promote", reason="earned it")
 KEEP = Verdict(verdict="keep", reason="not shown")
@@ -61,8 +61,11 @@ def candidate(number: int, directory) -> CandidateRecord:
 
 
 def promote(number, directory, config):
+    champion = Ledger(Locations(config.storage)).champion_version()
     with CleanProcess.start() as clean:
-        return promote_candidate.fn(night(number), candidate(number, directory), PROMOTE, FACTS, clean, config)
+        return promote_candidate.fn(
+            night(number), candidate(number, directory), PROMOTE, FACTS, champion, clean, config
+        )
 
 
 def state(config):
@@ -76,20 +79,48 @@ def test_a_crash_after_any_step_is_mended_by_the_same_night(steps, exported, con
     if steps > 0:
         register(night(1), candidate(1, exported), PROMOTE, FACTS, config)
     if steps > 1:
-        registry.move_champion("v1")
-    if steps > 2:
         promote(1, exported, config)
+    if steps == 2:
+        registry.move_champion(None)  # the alias as it was before the decision
     promote(1, exported, config)
     assert state(config) == ("v1", "v1", 1)
     assert registry.versions() == ("v1",)
 
 
-def test_an_alias_that_was_moved_without_a_decision_is_put_back_by_the_next_night(exported, config):
-    register(night(1), candidate(1, exported), PROMOTE, FACTS, config)
-    Registry(Locations(config.storage)).move_champion("v1")
-    entry = keep_champion.fn(night(2), None, KEEP, FACTS, config)
-    assert entry.champion_after is None
-    assert state(config) == (None, None, 1)
+def test_an_alias_that_says_something_else_than_the_ledger_is_put_right_by_the_next_night(exported, config):
+    promote(1, exported, config)
+    register(night(2), candidate(2, exported), PROMOTE, FACTS, config)
+    Registry(Locations(config.storage)).move_champion("v2")
+    entry = keep_champion.fn(night(3), None, KEEP, FACTS, config)
+    assert entry.champion_after == "v1"
+    assert state(config) == ("v1", "v1", 2)
+
+
+def test_a_rollback_while_a_candidate_is_proven_is_not_overridden(exported, config):
+    promote(1, exported, config)
+    promote(2, exported, config)
+    files = register(night(3), candidate(3, exported), PROMOTE, FACTS, config)
+    move_back.fn("v2 drifts", None, config)
+    entry = let_serve(night(3), "v3", PROMOTE, FACTS, files, "v2", Locations(config.storage))
+    assert (entry.verdict, entry.champion_after) == ("keep", "v1")
+    assert entry.reason == "superseded: judged against v2, but meanwhile v1 serves"
+    assert state(config) == ("v1", "v1", 4)
+
+
+def test_a_promotion_while_a_rollback_is_proven_is_not_overridden(exported, config):
+    for number in (1, 2, 3):
+        promote(number, exported, config)
+    with pytest.raises(RegistryError, match="v3 became champion in place of v2"):
+        let_serve_again("v2 drifts", "v2", "v1", Locations(config.storage))
+    assert state(config) == ("v3", "v3", 3)
+
+
+def test_a_ledger_that_is_gone_is_no_fresh_start(exported, config):
+    promote(1, exported, config)
+    shutil.rmtree(Locations(config.storage).table("ledger"))
+    for read in (Ledger.champion_version, lambda ledger: ledger.append(promote(1, exported, config))):
+        with pytest.raises(StoreError, match=r"gone, but the registry .* has the champion v1"):
+            read(Ledger(Locations(config.storage)))
 
 
 def test_the_decision_names_what_it_rests_on(exported, config):
