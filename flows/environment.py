@@ -31,6 +31,9 @@ TEMPORARY_SERVER = {
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
 }
 
+PROJECT = Path(__file__).resolve().parents[1]
+"""Where the four packages lie: the root of a clone or an image, or the site-packages of an installed wheel."""
+
 OWN_PREFECT = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE")
 """Any of these says that the user runs Prefect in a way of their own."""
 
@@ -41,6 +44,16 @@ def prepare(environment: MutableMapping[str, str] = os.environ, debug: bool = Fa
         environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO")
     for name, value in QUIET.items():
         environment.setdefault(name, value)
+
+
+def enter_project() -> dict[str, str]:
+    """Stand where the packages of this process lie, whatever machine the deployment was made on.
+
+    It is the pull step of `prefect.yaml`. An address there would be that of the machine that deployed, and one in a
+    variable would be one more thing that every worker has to be told.
+    """
+    os.chdir(PROJECT)
+    return {"directory": str(PROJECT)}
 
 
 def start_prefect(
