@@ -386,6 +386,9 @@ class OperationConfig(Section):
     its own process."""
     dispatch_timeout: float = Field(900.0, gt=0)
     """Seconds within which a worker must take the training; after that the night fails."""
+    keep_nights_days: PositiveInt = 90
+    """Days after its decision for which a night's own copy of the bars is kept. Its result and its candidate stay, and
+    the bars can be read again from the tables."""
 
 
 class RetrainConfig(Section):
