@@ -195,6 +195,47 @@ def rollback(
 
 
 @app.command()
+def up(
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where the server listens. Default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the server. Default: 4200.")] = None,
+    mlflow_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of MLflow's pages, on 127.0.0.1. Default: 5000.")
+    ] = None,
+    demo: Demo = False,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Prefect server, workers, nightly schedule and MLflow's pages on this machine, until `nocturne down`."""
+    settings = _settings(config, assignments, demo)
+    deliveries = _deliveries(None, demo)
+    with _working(debug) as progress:
+        from flows import console, services
+
+        given = services.parameters_of(settings, deliveries)
+        chosen = given if config or assignments or demo or given["config"] else None
+        report = services.up(settings, services.Wanted(host, port, mlflow_port, chosen), progress.say)
+    _print(report, as_json, console.show_record)
+
+
+@app.command()
+def down(
+    config: ConfigFile = None, assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """End what `nocturne up` has started."""
+    settings = _settings(config, assignments)
+    with _working(debug) as progress:
+        from flows import console, services
+        from models.locations import Locations
+
+        report = services.down(Locations(settings.config.storage), progress.say)
+    _print(report, as_json, console.show_record)
+
+
+@app.command()
 def show_config(
     demo: Demo = False,
     config: ConfigFile = None,

@@ -32,6 +32,9 @@ TEMPORARY_SERVER = {
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
 }
 
+PROJECT = Path(__file__).resolve().parents[1]
+"""Where the four packages lie: the root of a clone or an image, or the site-packages of an installed wheel."""
+
 OWN_PREFECT = ("PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE")
 """Any of these says that the user runs Prefect in a way of their own."""
 
@@ -44,16 +47,27 @@ def prepare(environment: MutableMapping[str, str] = os.environ, debug: bool = Fa
         environment.setdefault(name, value)
 
 
+def enter_project() -> dict[str, str]:
+    """Stand where the packages of this process lie, whatever machine the deployment was made on.
+
+    It is the pull step of `prefect.yaml`. An address there would be that of the machine that deployed, and one in a
+    variable would be one more thing that every worker has to be told.
+    """
+    os.chdir(PROJECT)
+    return {"directory": str(PROJECT)}
+
+
 def start_prefect(
     locations: "Locations", environment: MutableMapping[str, str] = os.environ
 ) -> "TemporaryServer | None":
-    """Start the temporary Prefect server in the background; None where the user has a Prefect of their own.
+    """Start the temporary Prefect server in the background; None where the user has a Prefect of their own, or where
+    the server of `nocturne up` runs, which is then used.
 
     It takes 3 s, and 10 s on a fresh home (migrations), on one core. Called before the heavy imports it costs a night
     almost nothing.
     """
     prepare(environment)
-    if any(environment.get(name) for name in OWN_PREFECT):
+    if any(environment.get(name) for name in OWN_PREFECT) or _use_running_server(locations, environment):
         return None
     from flows.temporary_server import TemporaryServer
 
@@ -62,13 +76,42 @@ def start_prefect(
     environment["PREFECT_HOME"] = str(home)
     server = TemporaryServer.start(home, {**environment, **TEMPORARY_SERVER})
     environment["PREFECT_API_URL"] = server.api_url
-    for name in ("NO_PROXY", "no_proxy"):  # a proxy of the house does not know this machine's loopback address
-        environment[name] = ",".join(filter(None, (environment.get(name), "127.0.0.1")))
+    _without_proxy(environment)
     return server
 
 
 def prefect_home(locations: "Locations") -> Path:
-    """Where the temporary server keeps its database: always a local directory, since SQLite cannot live at a URI."""
-    from models.locations import is_local
+    """Where the temporary server keeps its database."""
+    from flows.running import local_home
 
-    return Path(locations.home if is_local(locations.home) else ".nocturne").absolute() / "prefect"
+    return local_home(locations) / "prefect"
+
+
+def _use_running_server(locations: "Locations", environment: MutableMapping[str, str]) -> bool:
+    """Point Prefect to the server of `nocturne up`, if that runs for this home.
+
+    Raises:
+        ServiceFailed: it asks for credentials that are not in the environment.
+    """
+    from flows.running import AUTH_OF_CLIENT, Api, place_of, recall
+
+    place = place_of(locations)
+    running = recall(place)
+    if running is None or running.process("server") is None:
+        return False
+    api = Api.of(running, environment)
+    if not api.answers():
+        return False
+    api.refuse_wrong_credentials()
+    environment["PREFECT_API_URL"] = api.url
+    environment["PREFECT_HOME"] = str(place)
+    if api.auth:
+        environment[AUTH_OF_CLIENT] = api.auth
+    _without_proxy(environment)
+    return True
+
+
+def _without_proxy(environment: MutableMapping[str, str]) -> None:
+    """A proxy of the house does not know this machine's loopback address."""
+    for name in ("NO_PROXY", "no_proxy"):
+        environment[name] = ",".join(filter(None, (environment.get(name), "127.0.0.1")))

@@ -416,6 +416,9 @@ class OperationConfig(Section):
     must_finish_by: str = "next_open"
     """When a night gives its retraining up and the champion scores: next_open, none, or a time of day at the exchange,
     such as 08:30: the first after the close."""
+    keep_nights_days: PositiveInt = 90
+    """Days after its decision for which a night's own copy of the bars is kept. Its result and its candidate stay, and
+    the bars can be read again from the tables."""
 
     @field_validator("must_finish_by")
     @classmethod

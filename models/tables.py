@@ -11,9 +11,20 @@ import pyarrow.dataset as ds
 from pyarrow import fs
 
 from models.errors import StoreError
+from models.records import Record
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+
+
+class Tidied(Record):
+    """What tidying did to one table. Its rows and the names of its writes are what they were."""
+
+    files_before: int
+    files_after: int
+    """Data files that a reader opens."""
+    removed: int
+    """Files deleted: no version of the last seven days refers to them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,28 @@ class Table:
         with self._explained("read"):
             table = self.open()
             return table is not None and table.transaction_version(once) is not None
+
+    def tidy(self) -> Tidied | None:
+        """Put small files together, write a checkpoint, and delete what nothing refers to. None where no table is.
+
+        Readers and writers may be at work meanwhile: for them the rows are the same before and after. Deleted is only
+        what has been unreferenced for longer than Delta's retention of seven days.
+
+        Raises:
+            StoreError: it is damaged or cannot be written.
+        """
+        with self._explained("tidied"):
+            table = self.open()
+            if table is None:
+                return None
+            before = len(table.file_uris())
+            table.optimize.compact()
+            table.update_incremental()
+            unreferenced = table.vacuum(dry_run=True, full=True)
+            if unreferenced:  # each deletion is a commit of its own, and most weeks need none
+                table.vacuum(dry_run=False, full=True)
+            table.create_checkpoint()
+            return Tidied(files_before=before, files_after=len(table.file_uris()), removed=len(unreferenced))
 
     def open(self) -> "DeltaTable | None":
         """The table as Delta sees it; None where it does not exist yet. Errors are Delta's own."""

@@ -69,7 +69,8 @@ def test_the_wheel_holds_the_four_packages_and_the_configurations(tmp_path):
         "expectations",
         "configs",
     }
-    expected = {"configs/demo.yaml", "configs/origin.yaml", "flows/__main__.py", "models/report.html.j2"}
+    expected = {"configs/demo.yaml", "configs/origin.yaml", "configs/prefect.yaml", "flows/__main__.py"}
+    expected |= {"models/report.html.j2"}
     assert expected - set(names) == set()
     assert [name for name in names if name.endswith(".pyc")] == []
 

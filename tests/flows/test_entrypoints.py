@@ -4,7 +4,7 @@ import pytest
 from prefect.flows import load_flow_from_entrypoint
 
 
-@pytest.mark.parametrize("name", ["retrain", "train", "score", "rollback"])
+@pytest.mark.parametrize("name", ["retrain", "train", "score", "rollback", "maintenance"])
 def test_every_flow_loads_by_its_entrypoint(name, monkeypatch):
     monkeypatch.chdir(__file__.rsplit("/tests/", 1)[0])
     assert load_flow_from_entrypoint(f"flows/{name}.py:{name}").name == name

@@ -1,0 +1,17 @@
+"""The week's housekeeping: tables that stay fast, nights that stay small."""
+
+from prefect import flow
+
+from models.config import DEFAULT, RetrainConfig
+from tasks.maintain import MaintenanceResult, clear_old_nights, tidy_tables
+
+
+@flow(name="maintenance", flow_run_name="maintenance")
+def maintenance(config: RetrainConfig = DEFAULT) -> MaintenanceResult:
+    """Put the tables' small files together and delete old nights' copies of the bars; every answer stays the same.
+
+    Args:
+        config: Only storage and operation are read.
+    """
+    cleared = clear_old_nights(config)
+    return MaintenanceResult(tables=tidy_tables(config), nights=cleared.nights, bytes_freed=cleared.bytes_freed)

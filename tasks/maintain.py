@@ -1,0 +1,75 @@
+"""Housekeeping: tables that stay fast, nights that stay small. Nothing that was decided or learnt is lost."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import fsspec
+import pyarrow as pa
+from prefect import task
+
+from models.config import RetrainConfig
+from models.ledger import Ledger
+from models.locations import Locations
+from models.night import NightFiles
+from models.records import Record
+from models.tables import Table, Tidied
+from tasks.outside import RETRIED
+
+FRAMES: Final = ("bars.parquet", "market.parquet")
+"""Of a night, what is large and can be read again from the tables."""
+
+
+class ClearedNights(Record):
+    """Nights whose copies of the bars were deleted."""
+
+    nights: int
+    bytes_freed: int
+
+
+class MaintenanceResult(Record):
+    """What was done in one home."""
+
+    tables: dict[str, Tidied]
+    nights: int
+    """Nights whose copies of the bars were deleted: decided longer ago than operation.keep_nights_days."""
+    bytes_freed: int
+    """By these copies."""
+
+
+@task(name="tidy tables", **RETRIED)
+def tidy_tables(config: RetrainConfig) -> dict[str, Tidied]:
+    """Tidy every Delta table of the home, by name.
+
+    Raises:
+        StoreError: one is damaged or cannot be written; those before it in the alphabet are done.
+    """
+    locations = Locations(config.storage)
+    filesystem, path = fsspec.core.url_to_fs(locations.tables)
+    places = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+    names = sorted(place.rstrip("/").rpartition("/")[2] for place in places)
+    tidied = {name: Table(locations.table(name), pa.schema([])).tidy() for name in names}
+    return {name: done for name, done in tidied.items() if done is not None}
+
+
+@task(name="clear old nights", **RETRIED)
+def clear_old_nights(config: RetrainConfig) -> ClearedNights:
+    """Delete the copies of the bars that old nights read; a night that is not decided keeps them, since it needs them.
+
+    Raises:
+        StoreError: the ledger cannot be read.
+    """
+    locations = Locations(config.storage)
+    before = datetime.now(UTC) - timedelta(days=config.operation.keep_nights_days)
+    old = [entry.night_id for entry in Ledger(locations).entries() if entry.decided_at < before]
+    freed = [_clear(NightFiles(locations, night_id)) for night_id in old]
+    return ClearedNights(nights=sum(map(bool, freed)), bytes_freed=sum(freed))
+
+
+def _clear(files: NightFiles) -> int:
+    freed = 0
+    for name in FRAMES:
+        filesystem, path = fsspec.core.url_to_fs(files.uri(name))
+        if filesystem.exists(path):
+            freed += int(filesystem.size(path))
+            filesystem.rm_file(path)
+    return freed
