@@ -4,9 +4,10 @@ from prefect import flow
 
 from models.config import DEFAULT, RetrainConfig
 from tasks.rollback import RollbackResult, move_back
+from tasks.tell import tell_failure, tell_rollback
 
 
-@flow(name="rollback", flow_run_name="rollback")
+@flow(name="rollback", flow_run_name="rollback", on_failure=[tell_failure])
 def rollback(reason: str, to: str | None = None, config: RetrainConfig = DEFAULT) -> RollbackResult:
     """Let an earlier version serve again.
 
@@ -15,4 +16,6 @@ def rollback(reason: str, to: str | None = None, config: RetrainConfig = DEFAULT
         to: Version that shall serve; the champion before the present one when empty.
         config: Only the storage is read.
     """
-    return move_back(reason, to, config)
+    result = move_back(reason, to, config)
+    tell_rollback(result)
+    return result

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from models.card import file_hashes
 from models.errors import RegistryError
-from models.locations import Locations, without_credentials
+from models.locations import Locations, untelling, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -188,4 +188,4 @@ class Registry:
                 f"The model registry at {self._shown} cannot be {done}: {cause} What serves has not changed. Check "
                 f"that it is there and writable, and that its database driver is installed; if it was made by a newer "
                 f"MLflow, use that MLflow here too, or name another registry in storage.tracking_uri."
-            ) from error
+            ) from untelling(error)
