@@ -253,6 +253,41 @@ def show_config(
         console.show_settings(settings)
 
 
+automations = typer.Typer(no_args_is_help=True, help="Who is told, by the Prefect server, when it matters.")
+app.add_typer(automations, name="automations")
+
+
+@automations.command()
+def apply(
+    block: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE/NAME", help="Notification block to send to: slack-webhook/ops. Default: mark lost runs only."
+        ),
+    ] = None,
+    heartbeat: Annotated[
+        float,
+        typer.Option(
+            min=1, metavar="SECONDS", help="PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers; never less than theirs."
+        ),
+    ] = 180,
+    late_after: Annotated[
+        float, typer.Option(min=10, metavar="SECONDS", help="How late a run may begin before somebody is told.")
+    ] = 300,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Create or update the automations on the server of PREFECT_API_URL; the same call again changes nothing."""
+    with _working(debug):
+        from datetime import timedelta
+
+        from flows import automations as rules
+        from flows import console
+
+        applied = rules.apply(block, timedelta(seconds=heartbeat), timedelta(seconds=late_after))
+    _print(applied, as_json, console.show_automations)
+
+
 class Interrupted(NocturneError):
     """Somebody pressed Ctrl-C."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from flows.automations import Applied
     from models.settings import Settings
     from tasks.score import ScoreResult
     from tasks.status import StatusReport
@@ -93,6 +94,16 @@ def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
             night.reason,
         )
     console.print(table)
+
+
+def show_automations(applied: "Applied", file: IO[str] | None = None) -> None:
+    """Which automations the server has now, and where they send to."""
+    console = _console(file)
+    table = _table("automation", "", "")
+    for one in applied.automations:
+        table.add_row(one.name, one.done, "" if one.enabled else "paused in the Prefect UI")
+    console.print(table)
+    console.print(applied.why.capitalize() + ".")
 
 
 def show_settings(settings: "Settings", file: IO[str] | None = None) -> None:

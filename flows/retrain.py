@@ -27,9 +27,10 @@ from tasks.score import score_session
 from tasks.snapshot import identify_night, only_run_of, take_snapshot
 from tasks.status_page import publish_status
 from tasks.targets import measure_history, recompute_targets
+from tasks.tell import decision_told, tell_failure
 
 
-@flow(name="retrain", flow_run_name=name_of_run)
+@flow(name="retrain", flow_run_name=name_of_run, on_failure=[tell_failure])
 def retrain(
     session: date | None = None,
     deliveries: Sequence[str] = (),
@@ -66,7 +67,7 @@ def _night(session: date | None, config: RetrainConfig, deliveries: Sequence[str
         delivered = [ingest_delivery(uri.replace("{session}", str(session)), config) for uri in deliveries]
     with timings("snapshot"):
         night = take_snapshot(session, config)
-    with only_run_of(night, config):
+    with only_run_of(night, config), decision_told(night, config):
         if (recorded := recorded_result(night, config)) is not None:
             return with_delivery(recorded, delivered, timings) if delivered else recorded
         return _decide(night, delivered, config, promote, timings)

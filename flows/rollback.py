@@ -5,9 +5,10 @@ from prefect import flow
 from models.config import DEFAULT, RetrainConfig
 from tasks.rollback import RollbackResult, move_back
 from tasks.status_page import publish_status
+from tasks.tell import tell_failure, tell_rollback
 
 
-@flow(name="rollback", flow_run_name="rollback")
+@flow(name="rollback", flow_run_name="rollback", on_failure=[tell_failure])
 def rollback(reason: str, to: str | None = None, config: RetrainConfig = DEFAULT) -> RollbackResult:
     """Let an earlier version serve again.
 
@@ -17,5 +18,6 @@ def rollback(reason: str, to: str | None = None, config: RetrainConfig = DEFAULT
         config: Only the storage is read.
     """
     result = move_back(reason, to, config)
+    tell_rollback(result)
     publish_status(config)
     return result

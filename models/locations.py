@@ -4,9 +4,11 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from models.config import StorageConfig, storage_variable
+
+Error = TypeVar("Error", bound=BaseException)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,15 @@ def is_local(uri: str) -> bool:
 def without_credentials(uri: str) -> str:
     """The URI, or a text with URIs in it, as it may be shown: no user and no password."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", uri)
+
+
+def untelling(error: Error) -> Error:
+    """The same error, and all that led to it, with no credentials in its words: traces are logged, and shown."""
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.args = tuple(without_credentials(one) if isinstance(one, str) else one for one in seen.args)
+        seen = seen.__cause__ or seen.__context__
+    return error
 
 
 def open_at(uri: str, mode: str = "rb") -> IO[Any]:

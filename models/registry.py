@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from models.alone import alone
 from models.card import file_hashes
 from models.errors import RegistryError
-from models.locations import Locations, without_credentials
+from models.locations import Locations, untelling, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -190,7 +190,7 @@ class Registry:
                 f"The model registry at {self._shown} cannot be {done}: {cause} What serves has not changed. Check "
                 f"that it is there and writable, and that its database driver is installed; if it was made by a newer "
                 f"MLflow, use that MLflow here too, or name another registry in storage.tracking_uri."
-            ) from error
+            ) from untelling(error)
 
 
 def _make_database(path: Path) -> None:

@@ -18,7 +18,7 @@ from models.errors import ConfigError
 from models.locations import open_at, without_credentials
 
 PREFIX = "NOCTURNE_"
-NO_SETTINGS = ("NOCTURNE_ACTOR",)
+NO_SETTINGS = ("NOCTURNE_ACTOR", "NOCTURNE_WEBHOOK")
 """Variables of ours that set nothing of the configuration."""
 DEFAULT = "default"
 
