@@ -119,7 +119,8 @@ def retrain(
     with _working(debug) as progress:
         from flows import console
 
-        with _prefect(settings.config, progress, trains=True) as locations:
+        asks = settings.config.gate.approval == "required" and not no_promote
+        with _prefect(settings.config, progress, trains=True, asks=asks) as locations:
             from flows.retrain import retrain as night
 
             progress.listen()
@@ -327,7 +328,9 @@ def _working(debug: bool) -> "Iterator[Progress]":
 
 
 @contextmanager
-def _prefect(config: "RetrainConfig", progress: "Progress", trains: bool = False) -> "Iterator[Locations]":
+def _prefect(
+    config: "RetrainConfig", progress: "Progress", trains: bool = False, asks: bool = False
+) -> "Iterator[Locations]":
     """Start Prefect's temporary server, do the imports in the body meanwhile, and wait for it."""
     from expectations.gx import load_great_expectations
     from flows.environment import start_prefect
@@ -336,6 +339,11 @@ def _prefect(config: "RetrainConfig", progress: "Progress", trains: bool = False
 
     locations = Locations(config.storage)
     server = start_prefect(locations)
+    if server is not None and asks:
+        raise ConfigError(
+            "gate.approval = required: a person is asked in the Prefect UI, and the temporary server of this command "
+            "has none. Run `nocturne up` first, or set PREFECT_API_URL to your server; or add --no-promote."
+        )
     progress.say("starting Prefect")
     yield locations
     if server is not None:

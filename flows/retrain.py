@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.approval import with_approval
 from flows.ending import ended, name_of_run, scheduled_start, skipped
 from flows.train import train_where_it_belongs
 from models.calendar import Calendar
@@ -78,6 +79,8 @@ def _decide(
 ) -> NightResult:
     with CleanProcess.start() as clean:
         outcome = earn(night, config, timings)
+        if promote:
+            outcome = with_approval(outcome, night, config)
         with timings("decide"):
             result = close_night(night, outcome, clean, config, promote)
     with timings("score"):

@@ -398,6 +398,10 @@ class GateConfig(Section):
     says so."""
     max_champion_age_sessions: PositiveInt = 60
     """A champion from further back than this is told as a concern."""
+    approval: Literal["none", "required"] = "none"
+    """required: what the gate would promote waits for a person's word, in a form of the Prefect UI."""
+    approval_hours: float = Field(12.0, gt=0, le=168)
+    """Hours after which a night that nobody has approved keeps the champion."""
     policy: Literal["non_inferior", "always_if_healthy", "manual"] = "non_inferior"
     """When a candidate replaces the champion."""
 

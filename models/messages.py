@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Final, Literal
 
 from models.errors import NightStopped, NocturneError
@@ -9,11 +10,12 @@ from models.locations import without_credentials
 from models.notation import value_and_bound
 from models.records import Check, NightResult, Record
 
-Kind = Literal["promoted", "kept", "stopped", "failed", "rolled back"]
+Kind = Literal["promoted", "kept", "waiting", "stopped", "failed", "rolled back"]
 
 EVENTS: Final[Mapping[Kind, str]] = {
     "promoted": "nocturne.night.promoted",
     "kept": "nocturne.night.kept",
+    "waiting": "nocturne.night.waiting",
     "stopped": "nocturne.night.stopped",
     "failed": "nocturne.night.failed",
     "rolled back": "nocturne.champion.rolled-back",
@@ -86,6 +88,16 @@ def of_decision(result: NightResult) -> Message:
             "failed": failed,
             "report": result.report,
         }
+    ).harmless()
+
+
+def of_waiting(version: str, session: date, reason: str, hours: float) -> Message:
+    """That a candidate passed the gate and waits for a person's word."""
+    return Message(
+        kind="waiting",
+        subject=f"Nocturne {session}: {version} waits for your approval",
+        what=f"It passed the gate. Without an answer within {hours:g} hours the champion stays: open the run, Resume.",
+        why=reason,
     ).harmless()
 
 

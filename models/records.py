@@ -196,6 +196,8 @@ class Verdict(Record):
     reason: str
     checks: tuple[Check, ...] = ()
     metrics: dict[str, Measured] = Field(default_factory=dict)
+    decided_by: str | None = None
+    """Whoever had the last word; None where the gate alone decided."""
 
     @property
     def failed(self) -> tuple[Check, ...]:

@@ -179,7 +179,7 @@ def _entry(
         version=version,
         champion_before=before,
         champion_after=after,
-        actor=actor(),
+        actor=verdict.decided_by or actor(),
         hashes={**_hashes(night), **files},
         facts=facts,
     )

@@ -28,9 +28,9 @@ from prefect.flows import Flow
 from models.config import RetrainConfig
 from models.errors import StoreError
 from models.locations import Locations
-from models.messages import EVENTS, Kind, Message, of_decision, of_failure, of_rollback
+from models.messages import EVENTS, Kind, Message, of_decision, of_failure, of_rollback, of_waiting
 from models.night import NightFiles, NightRecord
-from models.records import Record
+from models.records import Record, Verdict
 from tasks.close import recorded_result
 from tasks.rollback import RollbackResult
 
@@ -67,6 +67,13 @@ def decision_told(night: NightRecord, config: RetrainConfig) -> Iterator[None]:
             _tell_decision(night, config)
         raise
     _tell_decision(night, config)
+
+
+def tell_waiting(night: NightRecord, verdict: Verdict, config: RetrainConfig) -> None:
+    """Tell that the night's candidate waits for approval; once for each run that asks."""
+    session, hours = night.snapshot.session, config.gate.approval_hours
+    told = uuid5(NAMESPACE_URL, f"{runtime.flow_run.id} {EVENTS['waiting']}")
+    _tell(of_waiting(night.version, session, verdict.reason, hours), _run(), told)
 
 
 def tell_rollback(result: RollbackResult) -> None:
