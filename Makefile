@@ -46,6 +46,8 @@ setup: $(STAMP)  ## Python environment in .venv, exactly as locked; instant when
 lock: $(STAMP)  ## Resolve the dependencies of pyproject.toml anew into the lock files.
 	@$(COMPILE) --upgrade pyproject.toml --extra dev --extra demo -o requirements.lock
 	@$(COMPILE) --upgrade --group setup -c requirements.lock -o requirements-setup.lock
+	@$(COMPILE) --upgrade pyproject.toml --extra gpu -c requirements.lock \
+	  | awk '/^[a-z]/ {keep = /^nvidia-/} keep' > deploy/requirements-gpu.lock  # beside the other, for the GPU image
 
 clean:  ## Remove the environment and caches. Data and models under .nocturne stay.
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build *.egg-info
