@@ -61,6 +61,10 @@ def test_every_command_explains_itself_and_takes_json(nocturne, command):
     assert "--json" in out
 
 
+def test_automations_explain_themselves_without_importing_prefect():
+    assert {"prefect", "pandas"} & modules_after("automations", "apply", "--help") == set()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["frobnicate"], ["retrain", "--bogus"], ["retrain", "--session", "yesterday"], ["rollback"], ["ingest"]],
