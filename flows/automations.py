@@ -146,8 +146,8 @@ def _messages(block: UUID, late_after: timedelta) -> Iterator[AutomationCore]:
         trigger = EventTrigger(expect={event}, posture=Posture.Reactive, threshold=1)
         said = "{{ event.payload.subject }}", "{{ event.payload.text }}"
         yield _message(kind, f"Sends what the flows say of `{event}`.", trigger, block, *said)
-    begun_by_us = {"prefect.state-message": f"!{RAISED}*"}
-    yield _of_runs("ended by Prefect", "failed", block, "{{ flow_run.state.message }}", {"Failed"}, begun_by_us)
+    not_from_our_code = {"prefect.state-message": f"!{RAISED}*"}
+    yield _of_runs("ended by Prefect", "failed", block, "{{ flow_run.state.message }}", {"Failed"}, not_from_our_code)
     yield _of_runs("timed out", "timed out", block, "{{ flow_run.state.message }}", {"TimedOut"})
     yield _of_runs("crashed", "crashed", block, "its process ended: {{ flow_run.state.message }}", {"Crashed"})
     late = EventTrigger(

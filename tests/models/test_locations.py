@@ -1,7 +1,9 @@
 """Where everything lies, as configured or as the environment of the process says."""
 
+import traceback
+
 from models.config import StorageConfig
-from models.locations import Locations, without_credentials
+from models.locations import Locations, untelling, without_credentials
 
 
 def test_a_stated_place_wins_over_the_environment_and_that_over_the_default(monkeypatch, tmp_path):
@@ -24,3 +26,15 @@ def test_a_tracking_server_chooses_the_place_of_its_files_unless_told(monkeypatc
 
 def test_credentials_are_not_shown():
     assert without_credentials("at postgresql://user:word@db:5432/x, s3://y") == "at postgresql://db:5432/x, s3://y"
+
+
+def test_neither_an_error_nor_what_led_to_it_tells_a_password():
+    try:
+        try:
+            raise OSError("http://desk:secret@host/x refused")
+        except OSError as cause:
+            raise ValueError("request to http://desk:secret@host/x failed") from cause
+    except ValueError as error:
+        told = "".join(traceback.format_exception(untelling(error)))
+    assert "http://host/x refused" in told
+    assert "request to http://host/x failed" in told
