@@ -204,6 +204,9 @@ def up(
     mlflow_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of MLflow's pages, on 127.0.0.1. Default: 5000.")
     ] = None,
+    block: Annotated[
+        str | None, typer.Option(metavar="TYPE/NAME", help="Notification block that is told: slack-webhook/ops.")
+    ] = None,
     demo: Demo = False,
     config: ConfigFile = None,
     assignments: Assignments = None,
@@ -218,7 +221,7 @@ def up(
 
         given = services.parameters_of(settings, deliveries)
         chosen = given if config or assignments or demo or given["config"] else None
-        report = services.up(settings, services.Wanted(host, port, mlflow_port, chosen), progress.say)
+        report = services.up(settings, services.Wanted(host, port, mlflow_port, block, chosen), progress.say)
     _print(report, as_json, console.show_record)
 
 

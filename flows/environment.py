@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # as in prefect.yaml: by this a run that falls silent is found out
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # Prefect's own default is pickle, which runs what it reads
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # MLflow's own seven retries of two minutes would hold a night for long before it says anything.

@@ -48,6 +48,8 @@ from models.settings import Settings
 
 POOLS: Final = ("cpu", "gpu")
 ENDED_IN_ORDER: Final = ("worker-cpu", "worker-gpu", "mlflow", "server")
+HEARTBEAT_S: Final = 30
+"""How often runs of our deployments say that they are alive: prefect.yaml."""
 START_S: Final = 180.0
 STOP_S: Final = 20.0
 LOG_TAIL: Final = 15
@@ -70,6 +72,8 @@ class UpReport(Record):
     services: dict[str, str]
     """Service → started or running already, with its process id."""
     deployments: str
+    automations: str
+    """What the server does by itself, and whom it tells."""
     warnings: tuple[str, ...]
     next: tuple[str, ...]
 
@@ -91,6 +95,8 @@ class Wanted:
     host: str | None = None
     port: int | None = None
     mlflow_port: int | None = None
+    block: str | None = None
+    """Notification block for the messages, `type/name`; None leaves the automations for messages as they are."""
     parameters: Mapping[str, Any] | None = None
     """Parameters for the deployments that know them; None leaves what they have."""
 
@@ -109,6 +115,7 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
         house.open()
         told = house.deploy(wanted.parameters)
         house.wait_for_workers()
+        told_by_server = house.automate(wanted.block)
     return UpReport(
         prefect=house.running.address,
         mlflow=house.mlflow_address,
@@ -116,6 +123,7 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
         logs=str(house.logs),
         services=dict(house.told),
         deployments=told,
+        automations=told_by_server,
         warnings=_warnings(house.running, environment),
         next=(
             "a night now: Deployments, retrain/nightly, Custom run in the UI; or `nocturne retrain`, seen there too",
@@ -238,6 +246,20 @@ class _House:
         """Return when a worker of each pool is online."""
         for pool in POOLS:
             self._until(partial(self._online, pool), f"worker-{pool}", "come online")
+
+    def automate(self, block: str | None) -> str:
+        """Create or update the server's automations; see flows/automations.py."""
+        self.say("making the automations")
+        named = ["--block", block] if block else []
+        command = ["-m", "flows", "automations", "apply", "--heartbeat", str(HEARTBEAT_S), *named, "--json"]
+        done = subprocess.run(
+            [sys.executable, *command], cwd=PROJECT, env=self._environment(), capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        told = json.loads(done.stdout)
+        if done.returncode:
+            raise ServiceFailed(f"Server, workers and deployments run; but {told['error']['message']}")
+        return str(told["why"])
 
     def _deploy_all(self) -> None:
         self.say("making the deployments")
