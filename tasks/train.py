@@ -1,8 +1,6 @@
 """Fitting and exporting the candidate: the stage that needs a GPU, if there is one."""
 
 import logging
-import tempfile
-from pathlib import Path
 
 import pandas as pd
 from prefect import get_run_logger, task
@@ -16,6 +14,7 @@ from models.night import NightFiles, NightRecord, local_copy
 from models.panel import windows
 from models.quiet import load_tensorflow
 from models.records import CandidateRecord
+from models.scratch import scratch
 from tasks.targets import TargetsRecord
 
 
@@ -63,9 +62,9 @@ def _fit(files: NightFiles, config: RetrainConfig) -> CandidateRecord:
         epochs=fitted.epochs,
     )
     golden = next(windows(dataset.panel, dataset.evidence[-GOLDEN_ROWS:], config.network.window))
-    with tempfile.TemporaryDirectory(prefix="nocturne-") as temporary:
-        hashes = export_candidate(fitted.trunk, card, golden, Path(temporary) / "candidate")
-        uri = files.store_directory("candidate", Path(temporary) / "candidate")
+    with scratch("candidate") as directory:
+        hashes = export_candidate(fitted.trunk, card, golden, directory / "candidate")
+        uri = files.store_directory("candidate", directory / "candidate")
     candidate = CandidateRecord(
         version=card.version,
         uri=uri,

@@ -76,7 +76,7 @@ class House:
         return run if run.state is not None and run.state.is_running() and run.infrastructure_pid else None
 
     def retried(self, run_id: UUID) -> FlowRun | None:
-        """As `Retry` in the UI does it. The worker may still be reporting the crash, and then it takes a second click."""
+        """As `Retry` in the UI; while the worker still reports the crash it takes a second click."""
         run = self.read(run_id)
         if run.state is not None and run.state.is_final():
             with self.server.client() as client:
