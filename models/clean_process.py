@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
 from models.card import read_card
 from models.errors import CandidateRejected
 from models.records import Record
+from models.scratch import scratch
 
 TOLERANCE: Final = 1e-6
 """Of probabilities as it is, of bounded heads in units of their scale."""
@@ -36,8 +37,9 @@ class CleanProcess:
     """A Python process that knows nothing of this project, started early: its imports hide behind the training."""
 
     def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="nocturne-clean-")
-        self._process = _launch(self._directory.name)
+        self._held = ExitStack()
+        self._directory = self._held.enter_context(scratch("clean"))
+        self._process = _launch(self._directory)
 
     @classmethod
     def start(cls) -> Self:
@@ -51,7 +53,7 @@ class CleanProcess:
             CandidateRejected: it cannot be loaded, lacks an output, or differs by more than the tolerance.
         """
         if self._process.poll() is not None:
-            self._process = _launch(self._directory.name)
+            self._process = _launch(self._directory)
         try:
             told, complaint = self._process.communicate(f"{directory}\n", timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -74,7 +76,7 @@ class CleanProcess:
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
-        self._directory.cleanup()
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +85,7 @@ class CleanProcess:
         self.close()
 
 
-def _launch(directory: str) -> "subprocess.Popen[str]":
+def _launch(directory: Path) -> "subprocess.Popen[str]":
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-I", str(_SCRIPT)],

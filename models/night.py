@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -19,6 +18,7 @@ from models.config import RetrainConfig, StorageConfig, config_hash, recipe_hash
 from models.dataset import Dataset
 from models.locations import Locations, exists, is_local, open_at, write_whole
 from models.records import Record, Snapshot
+from models.scratch import scratch
 
 RecordType = TypeVar("RecordType", bound=BaseModel)
 
@@ -137,7 +137,7 @@ def local_copy(uri: str) -> Iterator[Path]:
     if is_local(uri):
         yield Path(uri)
         return
-    with tempfile.TemporaryDirectory(prefix="nocturne-") as temporary:
+    with scratch("copy") as temporary:
         filesystem, path = fsspec.core.url_to_fs(uri)
         filesystem.get(f"{path}/", f"{temporary}/", recursive=True)
-        yield Path(temporary)
+        yield temporary

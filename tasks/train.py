@@ -1,10 +1,8 @@
 """Fitting and exporting the candidate: the stage that needs a GPU, if there is one."""
 
 import logging
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 from prefect import get_run_logger, task
@@ -19,6 +17,7 @@ from models.night import NightFiles, NightRecord, local_copy
 from models.panel import windows
 from models.quiet import load_tensorflow
 from models.records import CandidateRecord
+from models.scratch import scratch
 from tasks.targets import TargetsRecord
 
 
@@ -73,9 +72,9 @@ def _fit(files: NightFiles, config: RetrainConfig, deadline: datetime | None) ->
         epochs=fitted.epochs,
     )
     golden = next(windows(dataset.panel, dataset.evidence[-GOLDEN_ROWS:], config.network.window))
-    with tempfile.TemporaryDirectory(prefix="nocturne-") as temporary:
-        hashes = export_candidate(fitted.trunk, card, golden, Path(temporary) / "candidate")
-        uri = files.store_directory("candidate", Path(temporary) / "candidate")
+    with scratch("candidate") as directory:
+        hashes = export_candidate(fitted.trunk, card, golden, directory / "candidate")
+        uri = files.store_directory("candidate", directory / "candidate")
     candidate = CandidateRecord(
         version=card.version,
         uri=uri,
