@@ -158,9 +158,12 @@ def _verdict(result: NightResult) -> str:
 
 def _places(console: "Console", result: NightResult, locations: Locations) -> None:
     from flows.environment import prefect_home
+    from flows.running import place_of, recall
 
     tools = Path(sys.executable).parent  # where mlflow and prefect of this very environment are
     prefect = f"PREFECT_HOME={_short(str(prefect_home(locations)))} {_short(str(tools / 'prefect'))} server start"
+    if (running := recall(place_of(locations))) is not None and running.process("server"):
+        prefect = running.address
     mlflow = (
         f"{_short(str(tools / 'mlflow'))} ui --backend-store-uri {_short(without_credentials(locations.tracking_uri))}"
     )

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from models.records import Record
 AUTH_OF_SERVER: Final = "PREFECT_SERVER_API_AUTH_STRING"
 AUTH_OF_CLIENT: Final = "PREFECT_API_AUTH_STRING"
 LOOPBACK: Final = "127.0.0.1"
-ANSWER_S: Final = 5.0
+ANSWER_S: Final = 10.0
+PATIENCE_S: Final = 60.0
 POLL_S: Final = 0.2
 
 
@@ -101,9 +103,21 @@ class Api:
     def ask(self, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
         """The answer's JSON; None where it has no content.
 
+        A server that is busy with its start, or whose SQLite is locked, is asked again for a while.
+
         Raises:
             OSError: no answer, or one that is an error; urllib.error.HTTPError tells its status.
         """
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._ask(path, body, method)
+            except OSError as error:
+                if not _passes_by_itself(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)
+
+    def _ask(self, path: str, body: Mapping[str, Any] | None, method: str | None) -> Any:
         headers = {"Content-Type": "application/json"}
         if self.auth:
             headers["Authorization"] = f"Basic {base64.b64encode(self.auth.encode()).decode()}"
@@ -155,6 +169,12 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def _passes_by_itself(error: OSError) -> bool:
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code >= 500
+    return isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
 
 
 def _goes_on(run: Mapping[str, Any]) -> bool:

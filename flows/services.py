@@ -112,9 +112,7 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
     with alone(place):
         running = _as_wanted(recall(place) or Running(), wanted)
         house = _House(place, locations, running, environment, say)
-        house.open()
-        told = house.deploy(wanted.parameters)
-        house.wait_for_workers()
+        told = house.bring_up(wanted.parameters)
         told_by_server = house.automate(wanted.block)
     return UpReport(
         prefect=house.running.address,
@@ -211,6 +209,19 @@ class _House:
     def api(self) -> Api:
         return Api.of(self.running, self.environment)
 
+    def bring_up(self, parameters: Mapping[str, Any] | None) -> str:
+        """Everything, in order; returns what became of the deployments."""
+        try:
+            self.open()
+            told = self.deploy(parameters)
+            self.wait_for_workers()
+        except OSError as error:
+            raise ServiceFailed(
+                f"The Prefect server at {self.api.url} does not answer as it should ({error}). "
+                f"{self._last_words('server')}"
+            ) from error
+        return told
+
     def open(self) -> None:
         """Start what does not run; return when the server answers."""
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -224,13 +235,13 @@ class _House:
             limit = ("--limit", "1") if pool == "gpu" else ()
             worker = ("-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", _worker(pool))
             self._see_to(f"worker-{pool}", (*worker, *limit))
+            # One after the other: two that make their pools at once lock each other out of a fresh SQLite.
+            self._until(partial(self._has_pool, pool), f"worker-{pool}", "make its pool")
         if self.mlflow_address:
             self._until(lambda: answers(f"{self.mlflow_address}/health"), "mlflow", "answer")
 
     def deploy(self, parameters: Mapping[str, Any] | None) -> str:
         """Make the deployments where one is missing or made from other code, and give them these parameters."""
-        for pool in POOLS:
-            self._until(partial(self._has_pool, pool), f"worker-{pool}", "make its pool")
         before = {name: self._find(f"/deployments/name/{name}") for name in _deployments()}
         source = hashlib.sha256((_prefect_yaml().read_text() + code_hash(PACKAGES)).encode()).hexdigest()[:16]
         stale = source != self.running.deployed or None in before.values()
@@ -292,16 +303,10 @@ class _House:
             raise
 
     def _has_pool(self, pool: str) -> bool:
-        try:
-            return self._find(f"/work_pools/{pool}") is not None
-        except OSError:  # a server that is busy with its first start
-            return False
+        return self._find(f"/work_pools/{pool}") is not None
 
     def _online(self, pool: str) -> bool:
-        try:
-            workers = self.api.ask(f"/work_pools/{pool}/workers/filter", {}, "POST")
-        except OSError:
-            return False
+        workers = self.api.ask(f"/work_pools/{pool}/workers/filter", {}, "POST")
         since = self._fresh.get(f"worker-{pool}", datetime.min.replace(tzinfo=UTC))
         return any(
             one["name"] == _worker(pool)
@@ -373,7 +378,7 @@ class _House:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # workers of its own, for what nothing here asks of it
             "PREFECT_WORKER_QUERY_SECONDS": "5",
             "PREFECT_UI_URL": address,
-            "PREFECT_UI_API_URL": f"{address}/api",
+            "PREFECT_UI_API_URL": "/api",  # of the server that the page came from, by whatever address or tunnel
             **stated,
             **proxies,
             **_importable(self.environment),

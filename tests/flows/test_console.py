@@ -1,11 +1,13 @@
 """What a person reads at the end of a night."""
 
 import io
+import os
 from datetime import UTC, date, datetime
 
 import pytest
 
 from flows.console import show_deliveries, show_night, show_status
+from flows.running import Process, Running, remember, started_at
 from models.config import StorageConfig
 from models.freshness import Freshness
 from models.locations import Locations
@@ -40,6 +42,15 @@ def shown(tmp_path):
         return file.getvalue()
 
     return text
+
+
+def test_runs_are_looked_up_where_they_are(shown, tmp_path):
+    assert "Runs        PREFECT_HOME=" in shown(NIGHT)
+    since = started_at(os.getpid())
+    (tmp_path / "server").mkdir()
+    server = Process(name="server", pid=os.getpid(), since=str(since), settings="")
+    remember(tmp_path / "server", Running(port=4321, processes=(server,)))
+    assert "Runs        http://127.0.0.1:4321\n" in shown(NIGHT)
 
 
 def test_a_night_ends_with_its_verdict_and_what_serves(shown):

@@ -70,6 +70,20 @@ class Home:
 
         return until(final)
 
+    def as_if_running(self, deployment: str, worker: str, **parameters: Any) -> dict[str, Any]:
+        """A run that says it runs on this worker, without a process."""
+        found = self.api.ask(f"/deployments/name/{deployment}")
+        never = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2099-01-01T00:00:00Z"}}
+        body = {"parameters": parameters, "state": never}
+        sent: dict[str, Any] = self.api.ask(f"/deployments/{found['id']}/create_flow_run", body, "POST")
+        running = {"state": {"type": "RUNNING", "name": "Running"}, "force": True}
+        self.api.ask(f"/flow_runs/{sent['id']}/set_state", running, "POST")
+        self.api.ask(f"/flow_runs/{sent['id']}/labels", {"prefect.worker.name": worker}, "PATCH")
+        return sent
+
+    def worker(self, pool: str) -> str:
+        return str(self.api.ask(f"/work_pools/{pool}/workers/filter", {}, "POST")[0]["name"])
+
 
 def environment_of(home: Path, **extra: str) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "NOCTURNE_"))}
@@ -184,18 +198,15 @@ def test_another_port_while_it_runs_is_refused(home):
 def test_a_run_that_was_killed_with_its_worker_is_closed_and_the_worker_started_again(home):
     pids = home.pids()
     os.kill(pids["worker-cpu"], signal.SIGKILL)
-    named = home.api.ask("/work_pools/cpu/workers/filter", {}, "POST")[0]["name"]
-    manual = home.api.ask("/deployments/name/rollback/manual")
-    lost = home.api.ask(f"/deployments/{manual['id']}/create_flow_run", {"parameters": {"reason": "x"}}, "POST")
-    running = {"state": {"type": "RUNNING", "name": "Running"}, "force": True}
-    home.api.ask(f"/flow_runs/{lost['id']}/set_state", running, "POST")
-    home.api.ask(f"/flow_runs/{lost['id']}/labels", {"prefect.worker.name": named}, "PATCH")
+    lost = home.as_if_running("rollback/manual", home.worker("cpu"), reason="x")
+    elsewhere = home.as_if_running("train/gpu", "a worker of another machine", night_id="x")
     assert home.nocturne("up").returncode == 0
     after = home.pids()
     assert after.keys() == SERVICES
     assert {name for name in SERVICES if after[name] != pids[name]} == {"worker-cpu"}
     state = home.api.ask(f"/flow_runs/{lost['id']}")["state"]
     assert (state["type"], state["message"]) == ("CRASHED", "its worker was lost")
+    assert home.api.ask(f"/flow_runs/{elsewhere['id']}")["state"]["type"] == "RUNNING"
 
 
 def test_the_password_is_in_no_file_and_no_message(home):
@@ -209,8 +220,10 @@ def test_the_password_is_in_no_file_and_no_message(home):
 
 def test_down_ends_it_all_and_once_more_does_nothing(home):  # the last: nothing runs afterwards
     pids = home.pids()
+    interrupted = home.as_if_running("score/daily", home.worker("cpu"))
     report = json.loads(home.nocturne("down", "--json").stdout)
     assert report["ended"] == ["worker-cpu", "worker-gpu", "mlflow", "server"]
+    assert report["interrupted"] == [interrupted["name"]]
     assert [pid for pid in pids.values() if started_at(pid) is not None] == []
     assert not home.api.answers()
     again = json.loads(home.nocturne("down", "--json").stdout)
