@@ -23,7 +23,7 @@ from models.messages import EVENTS
 from models.records import Record
 from tasks.tell import RAISED, automation_of
 
-FLOWS: Final = ("retrain", "score", "rollback", "maintenance")
+FLOWS: Final = ("retrain", "score", "rollback", "maintenance", "status")
 """Flows whose end somebody is told. A training run is not among them: the night that sent it speaks for it."""
 WATCHED: Final = (*FLOWS, "train")
 """Flows whose silence means that their process is gone."""

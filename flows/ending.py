@@ -1,4 +1,4 @@
-"""How a night looks among the runs of Prefect: its name, when it was meant to start, and the state it ends in."""
+"""How a run looks in Prefect: its name, when it was meant to start, and the state it ends in."""
 
 from datetime import UTC, datetime
 from typing import cast
@@ -11,11 +11,10 @@ from models.records import NightResult
 
 def name_of_run() -> str:
     """`retrain 2024-07-03`; a run that has to find its session out is named by when it was meant to start."""
-    parameters = flow_run.parameters
+    parameters, flow = flow_run.parameters, flow_run.flow_name
     if session := parameters.get("session"):
-        return f"retrain {session}"
-    started = scheduled_start()
-    return f"retrain of {started:%Y-%m-%d %H:%M} UTC" if parameters.get("scheduled") else "retrain latest"
+        return f"{flow} {session}"
+    return f"{flow} of {scheduled_start():%Y-%m-%d %H:%M} UTC" if parameters.get("scheduled") else f"{flow} latest"
 
 
 def scheduled_start() -> datetime:

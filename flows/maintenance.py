@@ -4,9 +4,10 @@ from prefect import flow
 
 from models.config import DEFAULT, RetrainConfig
 from tasks.maintain import MaintenanceResult, clear_old_nights, tidy_tables
+from tasks.tell import tell_failure
 
 
-@flow(name="maintenance", flow_run_name="maintenance")
+@flow(name="maintenance", flow_run_name="maintenance", on_failure=[tell_failure])
 def maintenance(config: RetrainConfig = DEFAULT) -> MaintenanceResult:
     """Put the tables' small files together and delete old nights' copies of the bars; every answer stays the same.
 

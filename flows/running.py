@@ -5,7 +5,6 @@ A process is told from a later one of the same id by the moment at which it star
 
 import base64
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -13,13 +12,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 from models.errors import NocturneError
-from models.locations import Locations, is_local
+from models.locations import Locations, is_local, write_whole
 from models.records import Record
 
 AUTH_OF_SERVER: Final = "PREFECT_SERVER_API_AUTH_STRING"
@@ -201,18 +200,7 @@ def recall(place: Path) -> Running | None:
 
 def remember(place: Path, running: Running) -> None:
     """Write the record as a whole."""
-    part = place / f"services.json.{os.getpid()}.part"
-    part.write_text(running.model_dump_json(indent=1))
-    part.replace(place / "services.json")
-
-
-@contextlib.contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """Keep a second `up` or `down` of this home waiting until this one has ended."""
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    write_whole(str(place / "services.json"), running.model_dump_json(indent=1).encode())
 
 
 def started_at(pid: int) -> str | None:

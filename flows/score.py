@@ -4,13 +4,14 @@ from datetime import date
 
 from prefect import flow
 
+from flows.ending import name_of_run
 from models.config import DEFAULT, RetrainConfig
 from tasks.score import ScoreResult, score_session
 from tasks.status_page import publish_status
 from tasks.tell import tell_failure
 
 
-@flow(name="score", flow_run_name="score {session}", on_failure=[tell_failure])
+@flow(name="score", flow_run_name=name_of_run, on_failure=[tell_failure])
 def score(session: date | None = None, config: RetrainConfig = DEFAULT, allow_stale: bool = False) -> ScoreResult:
     """Publish the champion's predictions for the latest bars.
 

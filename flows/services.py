@@ -33,13 +33,13 @@ from flows.running import (
     Process,
     Running,
     ServiceFailed,
-    alone,
     answers,
     place_of,
     recall,
     remember,
     started_at,
 )
+from models.alone import alone
 from models.config import StorageConfig, storage_variable
 from models.locations import Locations, is_local, without_credentials
 from models.night import PACKAGES, code_hash
@@ -109,7 +109,7 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
     """
     locations = Locations(settings.config.storage)
     place = place_of(locations)
-    with alone(place):
+    with alone(str(place)):
         running = _as_wanted(recall(place) or Running(), wanted)
         house = _House(place, locations, running, environment, say)
         told = house.bring_up(wanted.parameters)
@@ -133,7 +133,7 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
 def down(locations: Locations, say: Say, environment: Mapping[str, str] = os.environ) -> DownReport:
     """End what `up` started, workers first, by its process ids. More calls do nothing."""
     place = place_of(locations)
-    with alone(place):
+    with alone(str(place)):
         running = recall(place) or Running()
         api = Api.of(running, environment)
         ended: list[str] = []

@@ -1,7 +1,7 @@
 """What people are told when it matters: one message that reads as well in a chat as in an e-mail."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final, Literal
 
@@ -10,12 +10,13 @@ from models.locations import without_credentials
 from models.notation import value_and_bound
 from models.records import Check, NightResult, Record
 
-Kind = Literal["promoted", "kept", "waiting", "stopped", "failed", "rolled back"]
+Kind = Literal["promoted", "kept", "waiting", "attention", "stopped", "failed", "rolled back"]
 
 EVENTS: Final[Mapping[Kind, str]] = {
     "promoted": "nocturne.night.promoted",
     "kept": "nocturne.night.kept",
     "waiting": "nocturne.night.waiting",
+    "attention": "nocturne.status.attention",
     "stopped": "nocturne.night.stopped",
     "failed": "nocturne.night.failed",
     "rolled back": "nocturne.champion.rolled-back",
@@ -98,6 +99,17 @@ def of_waiting(version: str, session: date, reason: str, hours: float) -> Messag
         subject=f"Nocturne {session}: {version} waits for your approval",
         what=f"It passed the gate. Without an answer within {hours:g} hours the champion stays: open the run, Resume.",
         why=reason,
+    ).harmless()
+
+
+def of_concerns(concerns: Sequence[str], due: date) -> Message:
+    """That something is not as it should be, although perhaps no run has failed."""
+    n = len(concerns)
+    return Message(
+        kind="attention",
+        subject=f"Nocturne: {n} {'thing' if n == 1 else 'things'} to look at",
+        what=f"By now all of {due} should be done.",
+        why=" ".join(concerns),
     ).harmless()
 
 

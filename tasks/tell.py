@@ -28,11 +28,12 @@ from prefect.flows import Flow
 from models.config import RetrainConfig
 from models.errors import StoreError
 from models.locations import Locations
-from models.messages import EVENTS, Kind, Message, of_decision, of_failure, of_rollback, of_waiting
+from models.messages import EVENTS, Kind, Message, of_concerns, of_decision, of_failure, of_rollback, of_waiting
 from models.night import NightFiles, NightRecord
 from models.records import Record, Verdict
 from tasks.close import recorded_result
 from tasks.rollback import RollbackResult
+from tasks.status import StatusReport
 
 WEBHOOK: Final = "NOCTURNE_WEBHOOK"
 WEBHOOK_TIMEOUT_S: Final = 10.0
@@ -74,6 +75,15 @@ def tell_waiting(night: NightRecord, verdict: Verdict, config: RetrainConfig) ->
     session, hours = night.snapshot.session, config.gate.approval_hours
     told = uuid5(NAMESPACE_URL, f"{runtime.flow_run.id} {EVENTS['waiting']}")
     _tell(of_waiting(night.version, session, verdict.reason, hours), _run(), told)
+
+
+def tell_concerns(report: StatusReport, config: RetrainConfig) -> None:
+    """Tell what is not as it should be; the same once a session, however often it is looked at."""
+    if not report.concerns:
+        return
+    message = of_concerns(report.concerns, report.fresh.due)
+    what = f"{Locations(config.storage).home} {report.fresh.due} {message.why}"
+    _tell(message, _run(), uuid5(NAMESPACE_URL, what))
 
 
 def tell_rollback(result: RollbackResult) -> None:
@@ -118,9 +128,10 @@ def _tell(message: Message, run: RelatedResource, event_id: UUID) -> bool:
     )
     try:
         with get_client(sync_client=True) as client:
-            if not _known(client, event_id):
-                # Not `emit_event`, which sends a little later: a run that is killed meanwhile would have told nobody.
-                client.request("POST", "/events", json=[event.model_dump(mode="json")])
+            if _known(client, event_id):
+                return True
+            # Not `emit_event`, which sends a little later: a run that is killed meanwhile would have told nobody.
+            client.request("POST", "/events", json=[event.model_dump(mode="json")])
             sent = _sent_by_server(client, message.kind)
     except PrefectError as error:
         log.warning("%r could not be told to the Prefect server (%s)", message.subject, type(error).__name__)
