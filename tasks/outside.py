@@ -8,8 +8,13 @@ from models.errors import RegistryError, StoreError
 
 
 def outside_world(task: object, run: object, state: State[Any]) -> bool:
-    """Only a store or registry out of reach is tried again; never what was refused, nor what is wrong."""
-    return isinstance(state.result(raise_on_failure=False), StoreError | RegistryError | OSError)
+    """Only a store or registry out of reach is tried again; never what was refused, nor what is wrong.
+
+    Where something failed outside, the error was raised from another one; a refusal is Nocturne's own word.
+    """
+    error = state.result(raise_on_failure=False)
+    refused = isinstance(error, StoreError | RegistryError) and error.__cause__ is None
+    return isinstance(error, StoreError | RegistryError | OSError) and not refused
 
 
 RETRIED: dict[str, Any] = {

@@ -100,6 +100,18 @@ def test_the_same_night_again_is_recognised_and_writes_nothing(first_night, home
     assert len(ledger.entries()) == before
 
 
+def test_a_night_killed_between_its_decision_and_its_page_is_told_without_being_judged_again(first_night, home):
+    locations = Locations(config_at(home).storage)
+    decided = Ledger(locations).entries()
+    Path(locations.night(first_night.night_id), "result.json").unlink()
+    Path(first_night.report).unlink()
+    told = retrain(config=config_at(home))
+    assert not told.repeated
+    assert (told.verdict, told.reason, told.checks) == (first_night.verdict, first_night.reason, first_night.checks)
+    assert first_night.version in Path(told.report).read_text()
+    assert Ledger(locations).entries() == decided
+
+
 def test_another_seed_on_the_same_session_is_judged_and_superseded(first_night, home):
     other = retrain(config=config_at(home, training={"seed": 2}))
     assert other.night_id != first_night.night_id
