@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flows.progress import Progress
     from models.config import RetrainConfig
     from models.locations import Locations
+    from models.records import DeliveryRecord
     from models.settings import Settings
 
 COMPLETED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -48,6 +49,12 @@ ConfigFile = Annotated[
 Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. training.seed=2. Wins over all. Repeatable."),
+]
+OnArrival = Annotated[
+    bool,
+    typer.Option(
+        "--on-arrival", metavar="", help="Start the night when its delivery is ingested; its hour is then the latest."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="One JSON document on standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Traces of errors, and the logs of the libraries.")]
@@ -86,6 +93,7 @@ def ingest(
         for uri in deliveries:
             progress.say(f"ingest {uri}")
             records.append(bring_in(uri, settings.config, known_at, datetime.now(UTC)))
+        _announce(records, settings.config)
     total = sum((record.account for record in records), Account())
     _print(total, as_json, lambda _: console.show_deliveries(records, total))
 
@@ -207,6 +215,7 @@ def up(
     block: Annotated[
         str | None, typer.Option(metavar="TYPE/NAME", help="Notification block that is told: slack-webhook/ops.")
     ] = None,
+    on_arrival: OnArrival = False,
     demo: Demo = False,
     config: ConfigFile = None,
     assignments: Assignments = None,
@@ -221,7 +230,9 @@ def up(
 
         given = services.parameters_of(settings, deliveries)
         chosen = given if config or assignments or demo or given["config"] else None
-        report = services.up(settings, services.Wanted(host, port, mlflow_port, block, chosen), progress.say)
+        report = services.up(
+            settings, services.Wanted(host, port, mlflow_port, block, on_arrival, chosen), progress.say
+        )
     _print(report, as_json, console.show_record)
 
 
@@ -278,17 +289,23 @@ def apply(
     late_after: Annotated[
         float, typer.Option(min=10, metavar="SECONDS", help="How late a run may begin before somebody is told.")
     ] = 300,
+    on_arrival: OnArrival = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Create or update the automations on the server of PREFECT_API_URL; the same call again changes nothing."""
+    """Create or update the automations on the server of PREFECT_API_URL, or of `nocturne up`; as often as you like."""
+    settings = _settings(None, None)
     with _working(debug):
         from datetime import timedelta
 
+        from flows.environment import find_prefect
+        from models.locations import Locations
+
+        find_prefect(Locations(settings.config.storage))
         from flows import automations as rules
         from flows import console
 
-        applied = rules.apply(block, timedelta(seconds=heartbeat), timedelta(seconds=late_after))
+        applied = rules.apply(block, timedelta(seconds=heartbeat), timedelta(seconds=late_after), on_arrival)
     _print(applied, as_json, console.show_automations)
 
 
@@ -354,6 +371,19 @@ def _prefect(
             load_great_expectations()
             load_tensorflow()
         server.wait()
+
+
+def _announce(records: "Sequence[DeliveryRecord]", config: "RetrainConfig") -> None:
+    from flows.arrival import announce
+    from flows.environment import find_prefect
+    from models.locations import Locations
+
+    try:
+        if find_prefect(Locations(config.storage)):
+            for record in records:
+                announce(record)
+    except (OSError, NocturneError) as error:  # the bars are in the store: the night begins at its hour
+        print(f"warning: the Prefect server could not be told of the delivery: {error}", file=sys.stderr)
 
 
 def _print_plan(

@@ -13,10 +13,11 @@ from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events import AutomationCore, EventTrigger, Posture
-from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.actions import ChangeFlowRunState, RunDeployment, SendNotification
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from flows.arrival import EVENT
 from models.errors import ConfigError, NocturneError
 from models.locations import without_credentials
 from models.messages import EVENTS
@@ -49,6 +50,9 @@ ENDED: Final = (
     "Paused",
     "Suspended",
 )
+NIGHTLY: Final = "retrain/nightly"
+ONE_NIGHT: Final = timedelta(hours=12)
+"""Of the deliveries for one session, the first in this time starts its night."""
 ONCE: Final = timedelta(minutes=5)
 """A crash is often reported several times within seconds; of one run, one report in this time is told."""
 
@@ -81,6 +85,7 @@ def apply(
     block: str | None = None,
     heartbeat: timedelta = timedelta(seconds=180),
     late_after: timedelta = timedelta(minutes=5),
+    on_arrival: bool = False,
 ) -> Applied:
     """Create or update our automations on the configured Prefect server; the same call again changes nothing.
 
@@ -89,6 +94,7 @@ def apply(
         heartbeat: How often a run says that it is alive: PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers, by default
             three minutes. If this is less than theirs, runs that are well are marked crashed.
         late_after: A run that has not begun so long after it became late is told.
+        on_arrival: Also start the night of a session when its delivery is ingested.
 
     Raises:
         ConfigError: no server is configured, or the block does not exist or cannot notify.
@@ -103,6 +109,8 @@ def apply(
     try:
         with get_client(sync_client=True) as client:
             wanted = [_stuck(heartbeat)]
+            if on_arrival:
+                wanted.append(_on_arrival(client))
             if block is not None:
                 wanted += _messages(_notifier(client, block), late_after)
             done = tuple(_put(client, one) for one in wanted)
@@ -138,6 +146,31 @@ def _stuck(heartbeat: timedelta) -> AutomationCore:
                 state=StateType.CRASHED, name="Crashed", message="no sign of life: its process or its machine is gone"
             )
         ],
+    )
+
+
+def _on_arrival(client: SyncPrefectClient) -> AutomationCore:
+    """The night of a session starts when its delivery is there, once; the schedule then finds it judged."""
+    try:
+        nightly = client.read_deployment_by_name(NIGHTLY)
+    except ObjectNotFound:
+        raise ConfigError(
+            f"There is no deployment {NIGHTLY} on the Prefect server for a delivery to start; nothing was changed. "
+            f"Make it with `nocturne up` or `prefect deploy --all`."
+        ) from None
+    session = {"__prefect_kind": "jinja", "template": "{{ event.payload.session }}"}
+    return AutomationCore(
+        name=automation_of("arrival"),
+        description="Starts the night of a session when its delivery is ingested, once.",
+        tags=["nocturne"],
+        trigger=EventTrigger(
+            expect={EVENT},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=ONE_NIGHT,
+        ),
+        actions=[RunDeployment(deployment_id=nightly.id, parameters={"session": session})],
     )
 
 

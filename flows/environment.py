@@ -68,7 +68,7 @@ def start_prefect(
     almost nothing.
     """
     prepare(environment)
-    if any(environment.get(name) for name in OWN_PREFECT) or _use_running_server(locations, environment):
+    if find_prefect(locations, environment):
         return None
     from flows.temporary_server import TemporaryServer
 
@@ -79,6 +79,11 @@ def start_prefect(
     environment["PREFECT_API_URL"] = server.api_url
     _without_proxy(environment)
     return server
+
+
+def find_prefect(locations: "Locations", environment: MutableMapping[str, str] = os.environ) -> bool:
+    """Whether there is a Prefect to use: one of the user's own, or the server of `nocturne up`, which is then set."""
+    return any(environment.get(name) for name in OWN_PREFECT) or _use_running_server(locations, environment)
 
 
 def prefect_home(locations: "Locations") -> Path:

@@ -19,7 +19,15 @@ from models.notation import moment
 from models.records import DeliveryRecord, NightResult, Verdict
 from models.schedule import deadline, reason_to_skip
 from models.timings import Timings
-from tasks.close import Outcome, close_night, decided_outcome, finish_night, recorded_result, with_delivery
+from tasks.close import (
+    Outcome,
+    close_night,
+    decided_outcome,
+    finish_night,
+    judged_before,
+    recorded_result,
+    with_delivery,
+)
 from tasks.evaluate import evaluate
 from tasks.gate import judge
 from tasks.ingest import ingest_delivery
@@ -46,15 +54,16 @@ def retrain(
         deliveries: Files to ingest first, paths or URIs. {session} stands for the date of the session.
         promote: Off: judge and report, but decide nothing; the same night can still be decided later.
         scheduled: For schedules: run for the day at the exchange for which the run was scheduled. On a day without a
-            session, and for a night that operation.catch_up leaves out, nothing is done.
+            session, and for a night that was judged already or that operation.catch_up leaves out, nothing is done.
         config: All settings of the night.
     """
     calendar = Calendar.of(config.data)
     if scheduled and session is None:
         planned = scheduled_start()
-        if why := reason_to_skip(planned, datetime.now(UTC), config.operation.catch_up, calendar):
-            return skipped(why)
         session = calendar.date_of(planned)
+        why = reason_to_skip(planned, datetime.now(UTC), config.operation.catch_up, calendar)
+        if why := why or judged_before(session, config):
+            return skipped(why)
     if session is not None:
         calendar.refuse_other_days(session)
     result = _night(session, config, deliveries, promote)

@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -27,6 +27,9 @@ LOOPBACK: Final = "127.0.0.1"
 ANSWER_S: Final = 10.0
 PATIENCE_S: Final = 60.0
 POLL_S: Final = 0.2
+
+
+Body = Mapping[str, Any] | Sequence[Any] | None
 
 
 class ServiceFailed(NocturneError):
@@ -99,7 +102,7 @@ class Api:
     def of(cls, running: Running, environment: Mapping[str, str]) -> Self:
         return cls(f"{running.address}/api", environment.get(AUTH_OF_CLIENT) or environment.get(AUTH_OF_SERVER))
 
-    def ask(self, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> Any:
+    def ask(self, path: str, body: Body = None, method: str | None = None) -> Any:
         """The answer's JSON; None where it has no content.
 
         A server that is busy with its start, or whose SQLite is locked, is asked again for a while.
@@ -116,7 +119,7 @@ class Api:
                     raise
             time.sleep(POLL_S)
 
-    def _ask(self, path: str, body: Mapping[str, Any] | None, method: str | None) -> Any:
+    def _ask(self, path: str, body: Body, method: str | None) -> Any:
         headers = {"Content-Type": "application/json"}
         if self.auth:
             headers["Authorization"] = f"Basic {base64.b64encode(self.auth.encode()).decode()}"

@@ -97,6 +97,8 @@ class Wanted:
     mlflow_port: int | None = None
     block: str | None = None
     """Notification block for the messages, `type/name`; None leaves the automations for messages as they are."""
+    on_arrival: bool = False
+    """Whether a night starts when its delivery is ingested; once set it stays, until paused in the UI."""
     parameters: Mapping[str, Any] | None = None
     """Parameters for the deployments that know them; None leaves what they have."""
 
@@ -113,7 +115,7 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
         running = _as_wanted(recall(place) or Running(), wanted)
         house = _House(place, locations, running, environment, say)
         told = house.bring_up(wanted.parameters)
-        told_by_server = house.automate(wanted.block)
+        told_by_server = house.automate(wanted)
     return UpReport(
         prefect=house.running.address,
         mlflow=house.mlflow_address,
@@ -258,10 +260,11 @@ class _House:
         for pool in POOLS:
             self._until(partial(self._online, pool), f"worker-{pool}", "come online")
 
-    def automate(self, block: str | None) -> str:
+    def automate(self, wanted: Wanted) -> str:
         """Create or update the server's automations; see flows/automations.py."""
         self.say("making the automations")
-        named = ["--block", block] if block else []
+        named = ["--block", wanted.block] if wanted.block else []
+        named += ["--on-arrival"] if wanted.on_arrival else []
         command = ["-m", "flows", "automations", "apply", "--heartbeat", str(HEARTBEAT_S), *named, "--json"]
         done = subprocess.run(
             [sys.executable, *command], cwd=PROJECT, env=self._environment(), capture_output=True, text=True,

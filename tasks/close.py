@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
@@ -53,6 +54,13 @@ def recorded_result(night: NightRecord, config: RetrainConfig) -> NightResult | 
     if result is not None and result.report is not None:
         return result.model_copy(update={"repeated": True})
     return None if files.has("verdict.json") else _from_ledger(night, decision)
+
+
+def judged_before(session: date, config: RetrainConfig) -> str | None:
+    """How a candidate of this session was judged, if one was: what a schedule need not do again."""
+    entries = Ledger(Locations(config.storage)).entries()
+    judged = next((one for one in reversed(entries) if one.session == session and one.verdict != "rollback"), None)
+    return f"the night of {session} was judged already: {judged.verdict}" if judged and judged.version else None
 
 
 def decided_outcome(night: NightRecord, config: RetrainConfig) -> Outcome | None:

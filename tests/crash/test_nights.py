@@ -28,8 +28,8 @@ from models.locations import Locations
 from models.records import LedgerEntry
 from models.registry import Registry
 from models.store import BarsStore
-from tests.flows.test_retrain import SMALL, deliver
 from tests.real_prefect import Server, end, server, until
+from tests.small_nights import SMALL, deliver
 
 POOLS = {"cpu": ("flows/retrain.py:retrain", "nightly"), "gpu": ("flows/train.py:train", "gpu")}
 NIGHT_S = 600.0

@@ -18,9 +18,9 @@ from prefect.states import Crashed, Failed, Running, Scheduled, to_state_create
 from models.config import RetrainConfig
 from models.notation import value_and_bound
 from models.records import NightResult
-from tests.flows.test_retrain import SMALL, deliver
 from tests.real_prefect import ROOT, Server, free_port, server, until
 from tests.receiver import SECRET, Receiver, receiver
+from tests.small_nights import SMALL, deliver
 from tests.tasks.test_promote import promote
 
 PLANTED = "planted-in-the-storage"
