@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from models.alone import alone
 from models.card import file_hashes
+from models.credentials import untelling, without_credentials
 from models.errors import RegistryError
-from models.locations import Locations, is_local, untelling, without_credentials
+from models.locations import Locations, is_local
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -63,6 +63,15 @@ def judged_before(session: date, config: RetrainConfig) -> str | None:
     return f"the night of {session} was judged already: {judged.verdict}" if judged and judged.version else None
 
 
+def decided_result(night: NightRecord, config: RetrainConfig) -> NightResult | None:
+    """What this night decided, whether or not it came to its report; None where nothing is decided."""
+    recorded = recorded_result(night, config)
+    outcome, decision = decided_outcome(night, config), Ledger(Locations(config.storage)).decision(night.night_id)
+    if recorded is not None or outcome is None or decision is None:
+        return recorded
+    return _result(night, outcome, decision.champion_after)
+
+
 def decided_outcome(night: NightRecord, config: RetrainConfig) -> Outcome | None:
     """What a night came to that was interrupted after its decision, from its files; None where nothing is decided."""
     locations = Locations(config.storage)
