@@ -1,12 +1,11 @@
-"""Small nights back to back on one Prefect server: does anything grow that should not?
+"""Small nights back to back on one Prefect server, through the deployments of prefect.yaml: does anything grow?
 
 Run: `python -m benchmarks.soak --nights 50`. The baseline is the same run's own first fifth, against its last fifth:
-memory and open files of server and worker, temporary files of ours, the database, and the seconds of a night that are
+memory and open files of server and workers, temporary files of ours, the database, and the seconds of a night that are
 neither data nor training.
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -64,22 +63,22 @@ def soak(directory: Path, nights: int) -> Iterator[Measured]:
     history = bars[bars["session"] < sessions[HISTORY]]
     bring_in(deliver(history, directory / "in", "history.csv"), config_at(home), None, datetime.now(UTC))
     with server(directory / "prefect", NOCTURNE_HOME=str(home)) as one:
-        one.do("work-pool", "create", "cpu", "--type", "process")
-        settings = settings_of(source={"known_at_pattern": r"(\d{4}-\d{2}-\d{2})"})
-        small = json.dumps({"config": settings})
-        one.do("deploy", "flows/retrain.py:retrain", "--name", "small", "--pool", "cpu", "--params", small)
-        with one.worker("cpu", directory / "worker") as worker:
+        for pool in ("cpu", "gpu"):
+            one.do("work-pool", "create", pool, "--type", "process")
+        one.do("deploy", "--all")
+        with one.worker("cpu", directory / "cpu") as cpu, one.worker("gpu", directory / "gpu") as gpu:
             for session in sessions[HISTORY:]:
                 tonight = bars[bars["session"] == session]
                 path = deliver(tonight, directory / "in", f"night-{session:%Y-%m-%d}.csv")
-                yield night(one, worker.pid, home, session, path)
+                yield night(one, (cpu.pid, gpu.pid), home, session, path)
 
 
-def night(one: Server, worker: int, home: Path, session: pd.Timestamp, delivery: str) -> Measured:
+def night(one: Server, workers: tuple[int, ...], home: Path, session: pd.Timestamp, delivery: str) -> Measured:
     """One night, and what there is after it."""
     with one.client() as client:
-        deployment = client.read_deployment_by_name("retrain/small")
-        stated = {"session": f"{session:%Y-%m-%d}", "deliveries": [delivery]}
+        deployment = client.read_deployment_by_name("retrain/nightly")
+        settings = settings_of(source={"known_at_pattern": r"(\d{4}-\d{2}-\d{2})"})
+        stated = {"session": f"{session:%Y-%m-%d}", "deliveries": [delivery], "config": settings}
         run = client.create_flow_run_from_deployment(deployment.id, parameters=stated)
 
         def ended() -> Any:
@@ -94,9 +93,9 @@ def night(one: Server, worker: int, home: Path, session: pd.Timestamp, delivery:
     assert one.process is not None
     return Measured(
         server_memory=memory(one.process.pid),
-        worker_memory=memory(worker),
+        worker_memory=sum(map(memory, workers)),
         server_files=len(os.listdir(f"/proc/{one.process.pid}/fd")),
-        worker_files=len(os.listdir(f"/proc/{worker}/fd")),
+        worker_files=sum(len(os.listdir(f"/proc/{worker}/fd")) for worker in workers),
         temporary=len(list(Path(tempfile.gettempdir()).glob("nocturne-*"))),
         database=sum(path.stat().st_size for path in one.home.glob("prefect.db*")) / 1e6,
         run_seconds=seconds,
