@@ -332,8 +332,10 @@ def _settings(config: str | None, assignments: Sequence[str] | None, demo: bool 
 
 
 def _deliveries(paths: Sequence[str] | None, demo: bool) -> list[str]:
-    from models.delivery import demo_delivery
+    from models.delivery import demo_delivery, refuse_secret
 
+    for path in paths or []:
+        refuse_secret(path)
     return [*([demo_delivery()] if demo else []), *(paths or [])]
 
 

@@ -1,58 +1,78 @@
-"""A person's word before a model serves: the run pauses with a form in the Prefect UI that shows the checks."""
+"""A person's word before a model serves: a run that pauses with a form in the Prefect UI, which shows the checks.
+
+It is a run of its own below the night's: a paused run loses its place in its deployment's concurrency limit, and
+Prefect ends it when that cannot be renewed. The night itself goes on running, and keeps its place.
+"""
 
 from dataclasses import replace
-from typing import Final, Literal
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
-from prefect.client.orchestration import get_client
+from prefect import flow
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
-from prefect.input import RunInput
-from prefect.runtime import flow_run
-from prefect.states import Running
-from pydantic import Field
 
-from models.config import GateConfig, RetrainConfig
+from models.calendar import Calendar
+from models.config import RetrainConfig
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightRecord
-from models.notation import passed_or_not, value_and_bound
+from models.notation import moment, passed_or_not, value_and_bound
 from models.page import Column, Page, Section, Table, to_markdown
 from models.records import Verdict
+from models.schedule import deadline
+from tasks.approval import Approval
 from tasks.close import Outcome
 from tasks.tell import tell_waiting
 
 POLL_S: Final = 5
 
 
-class Approval(RunInput):
-    """The word of whoever decides; it goes to the ledger with name and reason."""
+@flow(name="approval", flow_run_name="approval of {version}")
+def ask(version: str, session: date, reason: str, page: str, until: datetime) -> Approval:
+    """Wait for a person's word.
 
-    decision: Literal["approve", "keep"] = Field("keep", description="approve: it serves. keep: the champion stays.")
-    who: str = Field(min_length=1, description="Your name.")
-    reason: str = Field(min_length=1, description="Why, for whoever reads the ledger later.")
+    Args:
+        version: The candidate that passed the gate.
+        session: The night's session.
+        reason: What the gate said.
+        page: The checks, as Markdown above the form.
+        until: When nobody is waited for any longer.
+    """
+    tell_waiting(version, session, reason, until)
+    seconds = max(int((until - datetime.now(UTC)).total_seconds()), 1)
+    answer: Approval = pause_flow_run(
+        wait_for_input=Approval.with_initial_data(description=page, decision="keep"),
+        timeout=seconds,
+        poll_interval=POLL_S,
+    )
+    return answer
 
 
-def with_approval(outcome: Outcome, night: NightRecord, config: RetrainConfig) -> Outcome:
+def with_approval(outcome: Outcome, night: NightRecord, config: RetrainConfig, began: datetime) -> Outcome:
     """The outcome after somebody was asked, where the gate would promote and `gate.approval` asks for a person."""
     verdict = outcome.verdict
     decided = Ledger(Locations(config.storage)).decision(night.night_id) is not None
     if config.gate.approval == "none" or verdict.verdict != "promote" or decided:
         return outcome
-    tell_waiting(night, verdict, config)
-    return replace(outcome, verdict=_asked(verdict, night, config.gate))
-
-
-def _asked(verdict: Verdict, night: NightRecord, gate: GateConfig) -> Verdict:
+    until = _until(night, config, began)
     try:
-        answer: Approval = pause_flow_run(
-            wait_for_input=Approval.with_initial_data(description=_page(verdict, night, gate), decision="keep"),
-            timeout=int(gate.approval_hours * 3600),
-            poll_interval=POLL_S,
-        )
+        answer = ask(night.version, night.snapshot.session, verdict.reason, _page(verdict, night, until), until)
     except FlowPauseTimeout:
-        _go_on()
-        reason = f"not approved: nobody answered within {gate.approval_hours:g} hours. The gate said: {verdict.reason}"
-        return verdict.model_copy(update={"verdict": "keep", "reason": reason})
+        reason = f"not approved: nobody answered by {moment(until)}. The gate said: {verdict.reason}"
+        return replace(outcome, verdict=verdict.model_copy(update={"verdict": "keep", "reason": reason}))
+    return replace(outcome, verdict=_answered(verdict, answer))
+
+
+def _until(night: NightRecord, config: RetrainConfig, began: datetime) -> datetime:
+    """After `gate.approval_hours`, or when the night must be done, if that is earlier."""
+    latest = datetime.now(UTC) + timedelta(hours=config.gate.approval_hours)
+    session, calendar = night.snapshot.session, Calendar.of(config.data)
+    must_finish = deadline(session, config.operation.must_finish_by, began, calendar)
+    return min(latest, must_finish) if must_finish else latest
+
+
+def _answered(verdict: Verdict, answer: Approval) -> Verdict:
     said = f"{answer.who}: {answer.reason}. The gate said: {verdict.reason}"
     if answer.decision == "approve":
         update = {"reason": f"approved by {said}"}
@@ -61,13 +81,7 @@ def _asked(verdict: Verdict, night: NightRecord, gate: GateConfig) -> Verdict:
     return verdict.model_copy(update={**update, "decided_by": answer.who})
 
 
-def _go_on() -> None:
-    """Prefect lets a run that nobody resumed only fail; but a night that nobody approved is a good night."""
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run.id, Running(), force=True)
-
-
-def _page(verdict: Verdict, night: NightRecord, gate: GateConfig) -> str:
+def _page(verdict: Verdict, night: NightRecord, until: datetime) -> str:
     columns = (Column("check"), Column("value", numeric=True), Column("bound", numeric=True), Column(""), Column("why"))
     rows = tuple(
         (check.name, *value_and_bound(check), passed_or_not(check.passed), check.why) for check in verdict.checks
@@ -76,7 +90,7 @@ def _page(verdict: Verdict, night: NightRecord, gate: GateConfig) -> str:
         overline=f"Nocturne · the night of {night.snapshot.session}",
         headline=f"Shall {night.version} serve?",
         passed=True,
-        lead=f"{verdict.reason}. Without an answer within {gate.approval_hours:g} hours the champion stays.",
+        lead=f"{verdict.reason}. Without an answer by {moment(until)} the champion stays.",
         sections=(Section("The gate", (Table(columns, rows),)),),
     )
     return to_markdown(page)

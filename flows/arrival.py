@@ -8,6 +8,7 @@ from typing import Final
 from uuid import uuid4
 
 from flows.running import AUTH_OF_CLIENT, AUTH_OF_SERVER, Api
+from models.delivery import BULK_LOAD
 from models.records import DeliveryRecord
 
 EVENT: Final = "nocturne.delivery.arrived"
@@ -23,7 +24,7 @@ def announce(record: DeliveryRecord, environment: Mapping[str, str] = os.environ
         OSError: the server does not answer.
     """
     address = environment.get("PREFECT_API_URL")
-    if not address or record.repeated or record.last is None or record.known_at_rule == "bar close (bulk load)":
+    if not address or record.repeated or record.last is None or record.known_at_rule == BULK_LOAD:
         return False
     event = {
         "id": str(uuid4()),

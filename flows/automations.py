@@ -18,8 +18,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from flows.arrival import EVENT
+from models.credentials import without_credentials
 from models.errors import ConfigError, NocturneError
-from models.locations import without_credentials
 from models.messages import EVENTS
 from models.records import Record
 from tasks.tell import RAISED, automation_of
@@ -92,7 +92,7 @@ def apply(
     Args:
         block: Notification block that the messages go to, `type/name`; None makes only what needs none.
         heartbeat: How often a run says that it is alive: PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers, by default
-            three minutes. If this is less than theirs, runs that are well are marked crashed.
+            three minutes. If this is less than theirs, healthy runs are marked crashed.
         late_after: A run that has not begun so long after it became late is told.
         on_arrival: Also start the night of a session when its delivery is ingested.
 
@@ -213,8 +213,8 @@ def _of_runs(
         within=ONCE,
     )
     body = (
-        f"The champion goes on serving as before.\nWhy: {why}\n"
-        f"Do: run the same again; a night goes on from what is finished. `nocturne status` says what serves."
+        f"`nocturne status` says what serves.\nWhy: {why}\n"
+        f"Do: run the same again; a night goes on from what is finished."
     )
     return _message(kind, f"Sends which run {ended}.", trigger, block, f"Nocturne: {RUN} {ended}", body)
 

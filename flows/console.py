@@ -8,7 +8,8 @@ from typing import IO, TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from models.locations import Locations, is_local, without_credentials
+from models.credentials import without_credentials
+from models.locations import Locations, is_local
 from models.notation import ABSENT, count, duration, moment, passed_or_not, significant, value_and_bound
 from models.records import Account, DeliveryRecord, Finding, NightResult
 

@@ -12,12 +12,12 @@ from flows.train import train_where_it_belongs
 from models.calendar import Calendar
 from models.clean_process import CleanProcess
 from models.config import DEFAULT, RetrainConfig
-from models.errors import DeadlinePassed
+from models.errors import ConfigError, DeadlinePassed
 from models.gate import too_little_history
 from models.night import NightRecord
 from models.notation import moment
 from models.records import DeliveryRecord, NightResult, Verdict
-from models.schedule import deadline, reason_to_skip
+from models.schedule import deadline, planned_night
 from models.timings import Timings
 from tasks.close import (
     Outcome,
@@ -59,20 +59,23 @@ def retrain(
     """
     calendar = Calendar.of(config.data)
     if scheduled and session is None:
-        planned = scheduled_start()
-        session = calendar.date_of(planned)
-        why = reason_to_skip(planned, datetime.now(UTC), config.operation.catch_up, calendar)
-        if why := why or judged_before(session, config):
+        night = planned_night(scheduled_start(), datetime.now(UTC), config.operation.catch_up, calendar)
+        session = night.session
+        if why := night.skip or judged_before(session, config):
             return skipped(why)
     if session is not None:
         calendar.refuse_other_days(session)
     result = _night(session, config, deliveries, promote)
-    publish_status(config)
+    publish_status(config, return_state=True)  # a page that fails is no reason for a good night to fail
     return ended(result)
 
 
 def _night(session: date | None, config: RetrainConfig, deliveries: Sequence[str], promote: bool) -> NightResult:
     timings = Timings()
+    if session is None and any("{session}" in uri for uri in deliveries):
+        raise ConfigError(
+            "A delivery names {session}, so the session must be stated: --session DATE, or by a schedule."
+        )
     with timings("ingest"):
         delivered = [ingest_delivery(uri.replace("{session}", str(session)), config) for uri in deliveries]
     with timings("snapshot"):
@@ -89,7 +92,7 @@ def _decide(
     with CleanProcess.start() as clean:
         outcome = earn(night, config, timings)
         if promote:
-            outcome = with_approval(outcome, night, config)
+            outcome = with_approval(outcome, night, config, timings.began)
         with timings("decide"):
             result = close_night(night, outcome, clean, config, promote)
     with timings("score"):
@@ -118,6 +121,8 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
         targets = recompute_targets(night, config)
     last_moment = deadline(snapshot.session, config.operation.must_finish_by, timings.began, Calendar.of(config.data))
     try:
+        if last_moment is not None and datetime.now(UTC) >= last_moment:
+            raise DeadlinePassed(last_moment)
         with timings("train"):
             candidate = train_where_it_belongs(night.night_id, config, last_moment)
     except DeadlinePassed as passed:
@@ -131,8 +136,9 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
 
 def plan(session: date | None, config: RetrainConfig, deliveries: Sequence[str] = ()) -> dict[str, Any]:
     """What a night would read and do, without doing it; deliveries are not opened."""
+    from models.credentials import without_credentials
     from models.ledger import Ledger
-    from models.locations import Locations, without_credentials
+    from models.locations import Locations
     from models.store import BarsStore
 
     locations = Locations(config.storage)

@@ -180,9 +180,13 @@ def _passes_by_itself(error: OSError) -> bool:
 
 
 def _goes_on(run: Mapping[str, Any]) -> bool:
-    """A run has a process of its own, which outlives a worker that was killed."""
+    """A run has a process of its own, which outlives a worker that was killed, and has the run's id in its
+    environment."""
     pid = str(run["infrastructure_pid"] or "")
-    return pid.isdigit() and started_at(int(pid)) is not None
+    if not pid.isdigit() or started_at(int(pid)) is None:
+        return False
+    environment = Path(f"/proc/{pid}/environ")
+    return not environment.exists() or str(run["id"]).encode() in environment.read_bytes()
 
 
 def local_home(locations: Locations) -> Path:

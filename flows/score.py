@@ -21,5 +21,5 @@ def score(session: date | None = None, config: RetrainConfig = DEFAULT, allow_st
         allow_stale: Score on the last good bars although the newest delivery was stopped.
     """
     result = score_session(session, config, allow_stale)
-    publish_status(config)
+    publish_status(config, return_state=True)  # a page that fails is no reason for this to fail
     return result

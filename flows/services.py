@@ -41,7 +41,8 @@ from flows.running import (
 )
 from models.alone import alone
 from models.config import StorageConfig, storage_variable
-from models.locations import Locations, is_local, without_credentials
+from models.credentials import without_credentials
+from models.locations import Locations, is_local
 from models.night import PACKAGES, code_hash
 from models.records import Record
 from models.settings import Settings
@@ -164,7 +165,7 @@ def parameters_of(settings: Settings, deliveries: Sequence[str]) -> dict[str, An
     Storage is none of them: the workers have it in their environment.
     """
     config = settings.config.model_dump(mode="json", exclude_defaults=True, exclude={"storage"})
-    return {"config": config, **({"deliveries": list(deliveries)} if deliveries else {})}
+    return {"config": config, "deliveries": list(deliveries)}
 
 
 def _as_wanted(running: Running, wanted: Wanted) -> Running:
@@ -380,6 +381,10 @@ class _House:
             **QUIET,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # workers of its own, for what nothing here asks of it
             "PREFECT_WORKER_QUERY_SECONDS": "5",
+            # Else a restart of the server would take the places of the runs that hold one, and end them.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            # Runs planned ahead: the nights of a month's outage are there to be caught up.
+            "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "20",
             "PREFECT_UI_URL": address,
             "PREFECT_UI_API_URL": "/api",  # of the server that the page came from, by whatever address or tunnel
             **stated,
@@ -406,7 +411,8 @@ class _House:
 
     def _digest(self, arguments: Sequence[str]) -> str:
         places = {name: without_credentials(uri) for name, uri in self._storage().items()}
-        told = [list(arguments), self.running.address, str(PROJECT), places]
+        asks_for_password = bool(self.environment.get(AUTH_OF_SERVER))
+        told = [list(arguments), self.running.address, str(PROJECT), places, self.database, asks_for_password]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def _remember(self, running: Running) -> None:

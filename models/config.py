@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from models.credentials import holds_secret
+
 Level = Literal["stop", "quarantine", "warn"]
 RefusedLevel = Literal["stop", "quarantine"]
 """For rules whose breach cannot be stored at all."""
@@ -105,7 +107,7 @@ class StorageConfig(Section):
     @field_validator("*")
     @classmethod
     def _no_password(cls, uri: str | None, info: ValidationInfo) -> str | None:
-        if uri and re.search(r"://[^/@\s]*:[^/@\s]*@", uri):
+        if uri and holds_secret(uri):
             raise ValueError(
                 f"storage.{info.field_name} holds a password, and settings are shown and recorded. Put the address "
                 f"into the environment instead, as {storage_variable(str(info.field_name))}"

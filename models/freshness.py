@@ -17,8 +17,8 @@ class Freshness(Record):
     """Last session with a decision in the ledger."""
     scored: bool
     """Whether the champion's predictions for the last session of the store are published."""
-    champion_session: date | None
-    """Session of the night that made the champion; None where nothing serves."""
+    trained_until: date | None
+    """Last session that the champion learnt from; None where nothing serves."""
     stopped: tuple[str, ...] = ()
     """Deliveries that were stopped and would bring later sessions than the store has."""
 
@@ -56,13 +56,13 @@ def _about_nights(fresh: Freshness, calendar: Calendar) -> str | None:
 
 
 def _about_champion(fresh: Freshness, calendar: Calendar, max_age: int) -> str | None:
-    made_for = fresh.champion_session
-    if made_for is None:
+    last = fresh.trained_until
+    if last is None:
         return "Nothing serves: no night has promoted a model."
-    age = calendar.between(made_for, fresh.due)
+    age = calendar.between(last, fresh.due)
     if age > max_age:
         limit = f"gate.max_champion_age_sessions = {max_age}"
-        return f"The champion is of {made_for}, {_sessions(age)} old; more than {limit}."
+        return f"The champion learnt until {last}, which is {_sessions(age)} ago; more than {limit}."
     if not fresh.scored:
         return f"The champion's predictions for {fresh.data_until} are not published: `nocturne score`."
     return None

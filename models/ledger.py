@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from models.credentials import without_credentials
 from models.errors import StoreError
-from models.locations import Locations, without_credentials
+from models.locations import Locations
 from models.records import LedgerEntry
 from models.registry import Registry
 from models.tables import Table

@@ -1,14 +1,11 @@
 """Where everything lies: one home, each part movable to a URI of its own."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from models.config import StorageConfig, storage_variable
-
-Error = TypeVar("Error", bound=BaseException)
 
 
 @dataclass(frozen=True)
@@ -73,20 +70,6 @@ def is_local(uri: str) -> bool:
     return "://" not in uri
 
 
-def without_credentials(uri: str) -> str:
-    """The URI, or a text with URIs in it, as it may be shown: no user and no password."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", uri)
-
-
-def untelling(error: Error) -> Error:
-    """The same error, and all that led to it, with no credentials in its words: traces are logged, and shown."""
-    seen: BaseException | None = error
-    while seen is not None:
-        seen.args = tuple(without_credentials(one) if isinstance(one, str) else one for one in seen.args)
-        seen = seen.__cause__ or seen.__context__
-    return error
-
-
 def open_at(uri: str, mode: str = "rb") -> IO[Any]:
     """Open a file at a path or fsspec URI, making its directory when writing."""
     import fsspec
@@ -103,6 +86,9 @@ def write_whole(uri: str, content: bytes) -> None:
     part = f"{uri}.{os.getpid()}.part" if is_local(uri) else uri  # an object appears when its upload is complete
     with open_at(part, "wb") as file:
         file.write(content)
+        if part != uri:  # on the disk, not only on its way there, before the name says that it is whole
+            file.flush()
+            os.fsync(file.fileno())
     if part != uri:
         os.replace(part, uri)
 

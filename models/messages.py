@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Final, Literal
 
+from models.credentials import without_credentials
 from models.errors import NightStopped, NocturneError
-from models.locations import without_credentials
-from models.notation import value_and_bound
+from models.notation import moment, value_and_bound
 from models.records import Check, NightResult, Record
 
 Kind = Literal["promoted", "kept", "waiting", "attention", "stopped", "failed", "rolled back"]
@@ -92,12 +92,12 @@ def of_decision(result: NightResult) -> Message:
     ).harmless()
 
 
-def of_waiting(version: str, session: date, reason: str, hours: float) -> Message:
+def of_waiting(version: str, session: date, reason: str, until: datetime) -> Message:
     """That a candidate passed the gate and waits for a person's word."""
     return Message(
         kind="waiting",
         subject=f"Nocturne {session}: {version} waits for your approval",
-        what=f"It passed the gate. Without an answer within {hours:g} hours the champion stays: open the run, Resume.",
+        what=f"It passed the gate. Without an answer by {moment(until)} the champion stays: open the run, Resume.",
         why=reason,
     ).harmless()
 
@@ -122,7 +122,7 @@ def of_failure(run: str, error: BaseException) -> Message:
     return Message(
         kind="stopped" if stopped else "failed",
         subject=f"Nocturne: {run} {'was stopped by its data' if stopped else 'failed'}",
-        what="The champion goes on serving as before.",
+        what="Nothing was done after that; `nocturne status` says what serves.",
         why=why,
     ).harmless()
 

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from models.alone import alone
 from models.card import file_hashes
+from models.credentials import untelling, without_credentials
 from models.errors import RegistryError
-from models.locations import Locations, untelling, without_credentials
+from models.locations import Locations, is_local
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -124,7 +125,7 @@ class Registry:
         with self._explained("read"):
             source = str(self._known(version).source)
             if urlsplit(source).scheme in ("", "file"):
-                directory = Path(source.removeprefix("file://"))
+                directory = self._local(Path(source.removeprefix("file://")))
             else:
                 from mlflow.artifacts import download_artifacts
 
@@ -135,6 +136,13 @@ class Registry:
                 f"backup, or let another version serve with `nocturne rollback --to VERSION`."
             )
         return directory
+
+    def _local(self, recorded: Path) -> Path:
+        """Where a directory of ours is by now: MLflow records whole paths, and a home may be restored elsewhere."""
+        ours = self.locations.artifacts
+        if recorded.is_dir() or ours is None or not is_local(ours):
+            return recorded
+        return Path(ours, *recorded.parts[-3:])  # run, `artifacts`, `model`
 
     @cached_property
     def _client(self) -> "MlflowClient":
@@ -157,10 +165,15 @@ class Registry:
         return without_credentials(self.locations.tracking_uri)
 
     def _experiment(self) -> str:
+        place = self.locations.artifacts
         found = self._client.get_experiment_by_name(MODEL)
-        if found is not None:
+        if found is None:
+            return str(self._client.create_experiment(MODEL, artifact_location=place))
+        if place is None or found.artifact_location.removeprefix("file://") == place:
             return str(found.experiment_id)
-        return str(self._client.create_experiment(MODEL, artifact_location=self.locations.artifacts))
+        name = f"{MODEL} in {place}"  # restored or moved: an experiment keeps the place that it was made with
+        moved = self._client.get_experiment_by_name(name)
+        return str(moved.experiment_id if moved else self._client.create_experiment(name, artifact_location=place))
 
     def _versions(self) -> "list[ModelVersion]":
         """Newest first."""

@@ -1,30 +1,43 @@
-"""When a scheduled night may run: not on days without a session, not when a newer one is due, not past its deadline."""
+"""Which night a scheduled run shall be, and until when a night may take."""
 
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from models.calendar import Calendar
 from models.config import CatchUp
+from models.records import Record
 
 
-def reason_to_skip(planned: datetime, now: datetime, policy: CatchUp, calendar: Calendar) -> str | None:
-    """Why the night that a schedule planned shall not run now; None where it shall.
+class Planned(Record):
+    """What a scheduled run shall do."""
+
+    session: date
+    skip: str | None = None
+    """Why nothing is to be done; None where the night of the session is to run."""
+
+
+def planned_night(planned: datetime, now: datetime, policy: CatchUp, calendar: Calendar) -> Planned:
+    """The night that a scheduled run shall be.
+
+    Under `latest` a run that was missed stands in for the newest night that is due, for which after a long outage no
+    run was ever made; the runs after it find that session judged.
 
     Args:
-        planned: When the schedule meant it to start: the night is for this day at the exchange.
+        planned: When the schedule meant the run to start: it is for this day at the exchange.
         now: The present moment; after an outage that may be days later.
         policy: What is done about nights that were missed.
         calendar: Sessions of the exchange.
     """
     session = calendar.date_of(planned)
     if not calendar.holds(session):
-        return f"{session} is no session of {calendar.exchange}"
+        return Planned(session=session, skip=f"{session} is no session of {calendar.exchange}")
     newest = _newest_due(planned, now, calendar)
     if policy == "latest" and newest > session:
-        return f"missed; the night of {newest} is due as well, and operation.catch_up = latest runs only the newest"
+        return Planned(session=newest)
     if policy == "none" and (newest > session or now > calendar.as_of(session)):
-        return f"missed: it should have started at {planned:%Y-%m-%d %H:%M} UTC, and operation.catch_up = none"
-    return None
+        missed = f"missed: it should have started at {planned:%Y-%m-%d %H:%M} UTC, and operation.catch_up = none"
+        return Planned(session=session, skip=missed)
+    return Planned(session=session)
 
 
 def _newest_due(planned: datetime, now: datetime, calendar: Calendar) -> date:
@@ -49,7 +62,7 @@ def deadline(session: date, must_finish_by: str, started: datetime, calendar: Ca
     latest = calendar.as_of(session)
     if must_finish_by != "next_open":
         latest = _first_after_close(session, time.fromisoformat(must_finish_by), calendar)
-    return latest if started < latest else None
+    return latest if started < calendar.as_of(session) else None
 
 
 def _first_after_close(session: date, at: time, calendar: Calendar) -> datetime:

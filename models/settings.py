@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from models.config import RetrainConfig, StorageConfig, bounds_in_words, storage_variable
+from models.credentials import without_credentials
 from models.errors import ConfigError
-from models.locations import open_at, without_credentials
+from models.locations import open_at
 
 PREFIX = "NOCTURNE_"
 NO_SETTINGS = ("NOCTURNE_ACTOR", "NOCTURNE_WEBHOOK")

@@ -75,6 +75,15 @@ def _interrupted(files: NightFiles) -> bool:
     return not files.has("result.json") or files.read_record("result", NightResult).report is None
 
 
+def decided_result(night: NightRecord, config: RetrainConfig) -> NightResult | None:
+    """What this night decided, whether or not it came to its report; None where nothing is decided."""
+    recorded = recorded_result(night, config)
+    outcome, decision = decided_outcome(night, config), Ledger(Locations(config.storage)).decision(night.night_id)
+    if recorded is not None or outcome is None or decision is None:
+        return recorded
+    return _result(night, outcome, decision.champion_after)
+
+
 def decided_outcome(night: NightRecord, config: RetrainConfig) -> Outcome | None:
     """What a night came to that was interrupted after its decision, from its files; None where nothing is decided."""
     locations = Locations(config.storage)

@@ -27,6 +27,7 @@ from prefect.states import Cancelled, Cancelling
 from models.errors import DeadlinePassed, DispatchError
 
 POLL_S: Final = 1.0
+LOG_LAG_S: Final = 2.0
 ATTEMPTS: Final = 3
 """Runs that may be lost with their worker before the night gives up."""
 _WAITING: Final = (StateType.SCHEDULED, StateType.PENDING)
@@ -73,10 +74,12 @@ def run_elsewhere(
         if state is not None and state.is_completed():
             return
         told = state.message if state is not None else None
+        if deadline is not None and datetime.now(UTC) >= deadline:
+            raise DeadlinePassed(deadline)
         if state is None or not state.is_crashed() or attempt == ATTEMPTS:
             raise DispatchError(
                 f"The run {run.name} of {deployment} ended {state.name if state else 'without a state'}: "
-                f"{told or 'its log says why'} The champion stays; the same night goes on from what is finished."
+                f"{told or 'its log says why.'} The champion stays; the same night goes on from what is finished."
             )
         log.warning("the run %s was lost with its worker (%s); it is sent again", run.name, told)
         time.sleep(random.uniform(0.5, 1.5) * 2**attempt)
@@ -114,6 +117,7 @@ class _Watch:
             run = self.client.read_flow_run(self.run_id)
             self._hand_on_log()
             if run.state is not None and run.state.is_final():
+                self._hand_on_rest()
                 return run
             waits = run.state is None or run.state.type in _WAITING
             if self.deadline and datetime.now(UTC) >= self.deadline:
@@ -124,13 +128,20 @@ class _Watch:
                 raise self._nobody_took(run)
             time.sleep(POLL_S)
 
-    def _hand_on_log(self) -> None:
+    def _hand_on_rest(self) -> None:
+        """Its last lines are sent a little after its end."""
+        time.sleep(LOG_LAG_S)
+        while self._hand_on_log():
+            pass
+
+    def _hand_on_log(self) -> int:
         log = get_run_logger()
         wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self.run_id]))
         lines = self.client.read_logs(wanted, limit=_LOG_PAGE, offset=self._read, sort=LogSort.TIMESTAMP_ASC)
         for line in lines:
             log.log(line.level, "%s", line.message)
         self._read += len(lines)
+        return len(lines)
 
     def _cancel(self, why: str) -> None:
         state = self.client.read_flow_run(self.run_id).state
@@ -140,6 +151,7 @@ class _Watch:
     def _nobody_took(self, run: FlowRun) -> DispatchError:
         return DispatchError(
             f"No worker took the run {run.name} of {self.deployment} within {self.pick_up_s:.0f} s "
-            f"(operation.dispatch_timeout), so nothing was trained and the champion stays. Start a worker for its "
-            f"pool, for example `prefect worker start --pool gpu`, and run the night again; it goes on from there."
+            f"(operation.dispatch_timeout; its last state was {run.state.name if run.state else 'none'}), so nothing "
+            f"was trained and the champion stays. Start a worker for its pool, for example `prefect worker start "
+            f"--pool gpu`, or wait until the one that is there is free, and run the night again; it goes on from there."
         )

@@ -17,6 +17,7 @@ from models.panel import IntArray
 from models.records import CandidateRecord, Finding, Record
 from models.registry import Registry
 from models.serving import ServedModel, disagreement
+from tasks.outside import RETRIED
 
 COMPARED_SESSIONS = 3
 COMPARED_ROWS = 8
@@ -32,7 +33,7 @@ class EvidenceRecord(Record):
     """What served when the night began to judge; a promotion is valid only while it still does."""
 
 
-@task(name="evaluate")
+@task(name="evaluate", **RETRIED)
 def evaluate(night: NightRecord, candidate: CandidateRecord, config: RetrainConfig) -> EvidenceRecord:
     """Write the out-of-sample frame beside the model: predictions, realised targets and baselines, row by row."""
     from expectations.predictions import check_predictions

@@ -9,10 +9,11 @@ from models.locations import Locations
 from models.night import NightFiles, NightRecord
 from models.records import CandidateRecord, Verdict
 from tasks.evaluate import EvidenceRecord, champion_evidence
+from tasks.outside import RETRIED
 from tasks.targets import TargetsRecord
 
 
-@task(name="gate")
+@task(name="gate", **RETRIED)
 def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceRecord, config: RetrainConfig) -> Verdict:
     """Promote or keep, with every check that was asked."""
     files = NightFiles(Locations(config.storage), night.night_id)

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 from prefect import task
+from prefect.runtime import task_run
 
 from models.calendar import Calendar
 from models.casting import Times
 from models.config import RetrainConfig
+from models.credentials import without_credentials
 from models.delivered_file import DeliveredFile, receive
-from models.delivery import RawDelivery, Reading, known_at, parse
+from models.delivery import RawDelivery, Reading, known_at, parse, refuse_secret
 from models.errors import DeliveryStopped
 from models.locations import Locations
 from models.panel import BAR_COLUMNS
@@ -35,10 +37,12 @@ def bring_in(uri: str, config: RetrainConfig, stated: datetime | None, now: date
         now: The moment of arrival.
 
     Raises:
+        ConfigError: the address holds a password.
         DeliveryError: the file is missing or no table of bars.
         DeliveryStopped: it broke a rule of level stop; it is kept and recorded, none of its bars are.
         StoreError: the store cannot be read or written.
     """
+    refuse_secret(uri)
     store = BarsStore(Locations(config.storage))
     file = receive(uri)
     with store.alone():
@@ -125,7 +129,11 @@ def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConf
     )
 
 
-@task(name="ingest", task_run_name="ingest {uri}", **RETRIED)
+def _name_of_run() -> str:
+    return f"ingest {without_credentials(task_run.parameters['uri'])}"
+
+
+@task(name="ingest", task_run_name=_name_of_run, **RETRIED)
 def ingest_delivery(uri: str, config: RetrainConfig, known_at: datetime | None = None) -> DeliveryRecord:
     """One delivered file into the store; see `bring_in`."""
     return bring_in(uri, config, known_at, datetime.now(UTC))

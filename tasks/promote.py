@@ -125,7 +125,7 @@ def let_alias_follow(locations: Locations) -> None:
             return
 
 
-@task(name="log trial", cache_policy=NO_CACHE)
+@task(name="log trial", cache_policy=NO_CACHE, **RETRIED)
 def log_trial(
     night: NightRecord, candidate: CandidateRecord, verdict: Verdict, facts: Facts, config: RetrainConfig
 ) -> None:

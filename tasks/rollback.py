@@ -25,7 +25,7 @@ class RollbackResult(Record):
 
 
 @task(name="move champion back")
-def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackResult:
+def move_back(reason: str, to: str | None, config: RetrainConfig, who: str | None = None) -> RollbackResult:
     """Record that an earlier version serves again, and move the alias to it.
 
     After a crash look at `nocturne status` first: without `to` a second rollback goes one step further back.
@@ -57,18 +57,18 @@ def move_back(reason: str, to: str | None, config: RetrainConfig) -> RollbackRes
         )
     with CleanProcess.start() as clean:
         clean.reproduce(Registry(locations).fetch(target))
-    entry = let_serve_again(reason, before, target, locations)
+    entry = let_serve_again(reason, before, target, who or actor(), locations)
     return RollbackResult(champion_before=before, champion=target, reason=reason, actor=entry.actor)
 
 
-def let_serve_again(reason: str, before: str, target: str, locations: Locations) -> LedgerEntry:
+def let_serve_again(reason: str, before: str, target: str, who: str, locations: Locations) -> LedgerEntry:
     """Decide for a version that has served before, if `before` still serves; then move the alias.
 
     Raises:
         RegistryError: something else serves by now.
     """
     ledger = Ledger(locations)
-    entry = _entry(reason, before, target, ledger)
+    entry = _entry(reason, before, target, who, ledger)
 
     def entry_for(champion: str | None) -> LedgerEntry:
         if champion != before:
@@ -83,7 +83,7 @@ def let_serve_again(reason: str, before: str, target: str, locations: Locations)
     return entry
 
 
-def _entry(reason: str, before: str, target: str, ledger: Ledger) -> LedgerEntry:
+def _entry(reason: str, before: str, target: str, who: str, ledger: Ledger) -> LedgerEntry:
     now = datetime.now(UTC)
     made = next((one for one in reversed(ledger.entries()) if one.version == target), None)
     return LedgerEntry(
@@ -96,5 +96,5 @@ def _entry(reason: str, before: str, target: str, ledger: Ledger) -> LedgerEntry
         version=target,
         champion_before=before,
         champion_after=target,
-        actor=actor(),
+        actor=who,
     )

@@ -8,7 +8,8 @@ from models.config import RetrainConfig
 from models.freshness import Freshness, concerns, due_session
 from models.ledger import Ledger, last_move
 from models.locations import Locations
-from models.records import LedgerEntry, Record
+from models.night import NightFiles
+from models.records import LedgerEntry, NightResult, Record
 from models.store import BarsStore
 
 
@@ -84,10 +85,23 @@ def _freshness(
         due=due,
         data_until=last,
         decided_until=max((entry.session for entry in entries if entry.verdict != "rollback"), default=None),
-        scored=last is not None and not store.predictions(last).empty,
-        champion_session=champion.session if champion else None,
+        scored=last is not None and champion is not None and _published(store, last, champion.version),
+        trained_until=_trained_until(store.locations, entries, champion) if champion else None,
         stopped=tuple(one.name for one in stopped if last is None or (one.last and one.last > last)),
     )
+
+
+def _published(store: BarsStore, session: date, version: str) -> bool:
+    return bool((store.predictions(session)["version"] == version).any())
+
+
+def _trained_until(locations: Locations, entries: Sequence[LedgerEntry], champion: ChampionStatus) -> date:
+    """From the result of the night that made it; without that, the session of that night."""
+    made = (one for one in entries if one.version == champion.version and one.verdict != "rollback")
+    for files in (NightFiles(locations, one.night_id) for one in made):
+        if files.has("result.json") and (until := files.read_record("result", NightResult).trained_until):
+            return until
+    return champion.session
 
 
 def _champion(entries: Sequence[LedgerEntry]) -> ChampionStatus | None:

@@ -9,12 +9,13 @@ from prefect.cache_policies import NO_CACHE
 from models.config import RetrainConfig
 from models.notation import ABSENT, moment
 from models.page import Bullets, Column, Page, Section, Table, to_markdown
+from tasks.outside import RETRIED
 from tasks.status import StatusReport, status
 
 STATUS_KEY = "nocturne-status"
 
 
-@task(name="publish status", cache_policy=NO_CACHE)
+@task(name="publish status", cache_policy=NO_CACHE, **RETRIED)
 def publish_status(config: RetrainConfig) -> StatusReport:
     """Bring the artifact `nocturne-status` up to date."""
     now = datetime.now(UTC)
@@ -35,7 +36,7 @@ def status_page(report: StatusReport, now: datetime) -> Page:
         passed=report.well,
         lead=f"since {moment(champion.since)}: {champion.reason}" if champion else "No night has promoted a model yet.",
         facts=(
-            ("Champion made for", str(fresh.champion_session or ABSENT)),
+            ("Champion learnt until", str(fresh.trained_until or ABSENT)),
             ("Bars until", str(fresh.data_until or ABSENT)),
             ("Predictions for these published", "yes" if fresh.scored else "no"),
             ("Last night decided", str(fresh.decided_until or ABSENT)),

@@ -9,6 +9,7 @@ from models.locations import Locations
 from models.night import NightFiles, NightRecord
 from models.records import Finding, Record, Scale
 from models.target_checks import target_facts
+from tasks.outside import RETRIED
 
 HISTORY_NIGHTS = 60
 """Decided nights that tonight's targets are compared with."""
@@ -32,14 +33,14 @@ class Judgeable(Record):
         return self.available >= self.needed
 
 
-@task(name="measure history")
+@task(name="measure history", **RETRIED)
 def measure_history(night_id: str, config: RetrainConfig) -> Judgeable:
     """Sessions with a full window and a target, against those that training and evidence need."""
     past = NightFiles(Locations(config.storage), night_id).read_dataset(config).history
     return Judgeable(available=past.sessions, needed=past.needed)
 
 
-@task(name="recompute targets")
+@task(name="recompute targets", **RETRIED)
 def recompute_targets(night: NightRecord, config: RetrainConfig) -> TargetsRecord:
     """Percentiles and scales of tonight's training targets, checked before anything is trained on them.
 

@@ -12,7 +12,7 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 from urllib.error import HTTPError
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
@@ -26,12 +26,12 @@ from prefect.events.filters import EventFilter, EventIDFilter
 from prefect.flows import Flow
 
 from models.config import RetrainConfig
-from models.errors import StoreError
+from models.errors import NocturneError
 from models.locations import Locations
 from models.messages import EVENTS, Kind, Message, of_concerns, of_decision, of_failure, of_rollback, of_waiting
 from models.night import NightFiles, NightRecord
-from models.records import Record, Verdict
-from tasks.close import recorded_result
+from models.records import Record
+from tasks.close import decided_result
 from tasks.rollback import RollbackResult
 from tasks.status import StatusReport
 
@@ -64,17 +64,16 @@ def decision_told(night: NightRecord, config: RetrainConfig) -> Iterator[None]:
     try:
         yield
     except Exception:
-        with suppress(StoreError):  # what went wrong first is what the night ends with
+        with suppress(NocturneError):  # what went wrong first is what the night ends with
             _tell_decision(night, config)
         raise
     _tell_decision(night, config)
 
 
-def tell_waiting(night: NightRecord, verdict: Verdict, config: RetrainConfig) -> None:
-    """Tell that the night's candidate waits for approval; once for each run that asks."""
-    session, hours = night.snapshot.session, config.gate.approval_hours
+def tell_waiting(version: str, session: date, reason: str, until: datetime) -> None:
+    """Tell that a candidate waits for approval; once for each run that asks."""
     told = uuid5(NAMESPACE_URL, f"{runtime.flow_run.id} {EVENTS['waiting']}")
-    _tell(of_waiting(night.version, session, verdict.reason, hours), _run(), told)
+    _tell(of_waiting(version, session, reason, until), _run(), told)
 
 
 def tell_concerns(report: StatusReport, config: RetrainConfig) -> None:
@@ -109,7 +108,7 @@ def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
 
 def _tell_decision(night: NightRecord, config: RetrainConfig) -> None:
     files = NightFiles(Locations(config.storage), night.night_id)
-    if files.has("told.json") or (result := recorded_result(night, config)) is None:
+    if files.has("told.json") or (result := decided_result(night, config)) is None:
         return
     message = of_decision(result)
     event = EVENTS[message.kind]

@@ -73,7 +73,7 @@ class Server:
         return {
             **own, **quiet, "PREFECT_HOME": str(self.home), "PREFECT_API_URL": f"{self.url}/api",
             "PREFECT_UI_API_URL": f"{self.url}/api", "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1",
-            "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "5", **self.extra,
+            "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "5", "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem", **self.extra,
         }  # fmt: skip
 
     def start(self) -> None:

@@ -127,7 +127,7 @@ def roll_back(order: Json) -> Json:
     config = config_at(order["home"])
     locations = Locations(config.storage)
     if Ledger(locations).champion_version() == "v2":
-        return let_serve_again("it drifts", "v2", "v1", locations).model_dump(mode="json")
+        return let_serve_again("it drifts", "v2", "v1", "desk", locations).model_dump(mode="json")
     try:
         return move_back.fn("it drifts", "v1", config).model_dump(mode="json")
     except RegistryError as told:

@@ -1,6 +1,8 @@
 """A person's word before a model serves: a real pause, answered through the API that the UI's form uses."""
 
+import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,8 +24,9 @@ from models.locations import Locations
 from models.night import NightRecord
 from models.records import Snapshot, Verdict, at_least
 from tasks.close import Outcome
-from tests.real_prefect import until
-from tests.small_nights import config_at, deliver
+from tasks.ingest import bring_in
+from tests.real_prefect import server, until
+from tests.small_nights import config_at, deliver, settings_of
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -71,7 +74,7 @@ def person(**answers: str) -> Iterator[Person]:
 
 @flow(name="asks")
 def asks(config: RetrainConfig, verdict: Verdict = PASSED) -> Verdict:
-    return with_approval(Outcome(verdict), NIGHT, config).verdict
+    return with_approval(Outcome(verdict), NIGHT, config, datetime.now(UTC)).verdict
 
 
 def required(tmp_path, **gate: float) -> RetrainConfig:
@@ -109,10 +112,39 @@ def test_without_an_answer_the_night_keeps_the_champion_and_ends_well(tmp_path):
     assert state.is_completed(), state.message
     verdict = state.result()
     assert (verdict.verdict, verdict.decided_by) == ("keep", None)
-    assert verdict.reason.startswith("not approved: nobody answered within")
+    assert verdict.reason.startswith("not approved: nobody answered by")
 
 
 @pytest.mark.parametrize(("gate", "word"), [({"approval": "none"}, "promote"), ({"approval": "required"}, "keep")])
 def test_nobody_is_asked_where_no_approval_is_required_or_nothing_would_be_promoted(tmp_path, gate, word):
     verdict = PASSED.model_copy(update={"verdict": word})
     assert asks(config_at(tmp_path, gate=gate), verdict) == verdict
+
+
+@pytest.mark.slow
+def test_a_deployed_night_outlives_the_lease_of_its_place_while_it_waits(tmp_path, make_market):
+    """Prefect renews the lease every 225 s and ends a run that cannot."""
+    home = tmp_path / "home"
+    market = make_market(n_symbols=30, n_sessions=200, edge=0.5, seed=4, restless=0.17)
+    bring_in(deliver(market, tmp_path / "in", "history.csv"), config_at(home), None, datetime.now(UTC))
+    with server(tmp_path / "server", NOCTURNE_HOME=str(home)) as one:
+        one.do("work-pool", "create", "cpu", "--type", "process")
+        given = json.dumps({"config": settings_of(gate={"approval": "required"})})
+        limited = ["--concurrency-limit", "1", "--params", given]
+        one.do("deploy", "flows/retrain.py:retrain", "--name", "asks", "--pool", "cpu", *limited)
+        with one.worker("cpu", tmp_path / "here"), one.client() as client:
+            deployment = client.read_deployment_by_name("retrain/asks")
+            night = client.create_flow_run_from_deployment(deployment.id)
+            waiting = until(lambda: paused(client), within_s=240)
+            time.sleep(250)
+            assert client.read_flow_run(night.id).state.is_running()
+            answer = {"decision": "approve", "who": "Ann", "reason": "it still waits"}
+            client._client.post(f"/flow_runs/{waiting.id}/resume", json={"run_input": answer})
+
+            def final():
+                state = client.read_flow_run(night.id).state
+                return state if state.is_final() else None
+
+            state = until(final)
+    assert state.is_completed(), state.message
+    assert state.message.startswith("PROMOTE: approved by Ann: it still waits")

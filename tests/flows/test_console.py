@@ -116,7 +116,7 @@ def test_status_names_the_champion_since_when_and_why():
     )
     file = io.StringIO()
     day = date(2024, 5, 2)
-    fresh = Freshness(due=day, data_until=day, decided_until=day, scored=True, champion_session=day)
+    fresh = Freshness(due=day, data_until=day, decided_until=day, scored=True, trained_until=day)
     show_status(StatusReport(well=True, concerns=(), fresh=fresh, champion=champion, nights=(night,)), file)
     assert "All is well" in file.getvalue()
     assert "Champion v2" in file.getvalue()

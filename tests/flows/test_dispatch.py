@@ -52,7 +52,7 @@ def test_a_night_trains_on_the_worker_of_another_pool_and_gets_the_candidate_by_
     assert run.state.message.startswith(("PROMOTE: ", "KEEP: "))
     (trained,) = children(prefect_server, run)
     assert trained.work_pool_name == "gpu"
-    assert set(trained.parameters) == {"night_id", "storage"}
+    assert set(trained.parameters) == {"night_id", "storage", "deadline"}
     assert trained.parameters["storage"] == {}
     files = NightFiles(Locations(StorageConfig(home=str(served_home))), trained.parameters["night_id"])
     result = files.read_record("result", NightResult)

@@ -1,6 +1,7 @@
 """Whole nights on small synthetic markets: real Prefect, Delta, Great Expectations, TensorFlow, MLflow."""
 
 import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -110,6 +111,16 @@ def test_a_night_killed_between_its_decision_and_its_page_is_told_without_being_
     assert (told.verdict, told.reason, told.checks) == (first_night.verdict, first_night.reason, first_night.checks)
     assert first_night.version in Path(told.report).read_text()
     assert Ledger(locations).entries() == decided
+
+
+def test_a_home_restored_from_a_copy_at_another_place_goes_on_from_there(first_night, home, tmp_path):
+    restored = config_at(shutil.copytree(home, tmp_path / "restored"))
+    again = retrain(config=restored)
+    assert (again.repeated, again.champion) == (True, first_night.champion)
+    assert score(config=restored).version == first_night.champion
+    trial = retrain(config=config_at(tmp_path / "restored", training={"seed": 3}))
+    assert trial.champion == first_night.champion
+    assert Registry(Locations(restored.storage)).fetch(trial.version).is_relative_to(tmp_path)
 
 
 def test_another_seed_on_the_same_session_is_judged_and_superseded(first_night, home):

@@ -11,7 +11,7 @@ XNYS = Calendar("XNYS")
 # Wednesday's market opened again on Friday, after the holiday.
 WELL = Freshness(
     due=date(2024, 7, 3), data_until=date(2024, 7, 3), decided_until=date(2024, 7, 3), scored=True,
-    champion_session=date(2024, 6, 28),
+    trained_until=date(2024, 6, 28),
 )  # fmt: skip
 
 
@@ -42,8 +42,8 @@ def test_when_everything_is_there_nothing_is_told():
         ({"data_until": None}, "no bars yet"),
         ({"decided_until": date(2024, 7, 2)}, "that of 2024-07-02, 1 session ago"),
         ({"decided_until": None}, "No night was decided yet"),
-        ({"champion_session": None}, "Nothing serves"),
-        ({"champion_session": date(2024, 4, 1)}, "65 sessions old; more than gate.max_champion_age_sessions = 60"),
+        ({"trained_until": None}, "Nothing serves"),
+        ({"trained_until": date(2024, 4, 1)}, "65 sessions ago; more than gate.max_champion_age_sessions = 60"),
         ({"scored": False}, "predictions for 2024-07-03 are not published"),
         ({"stopped": ("half.csv",)}, "Stopped and not mended: half.csv"),
     ],
@@ -54,7 +54,7 @@ def test_each_thing_that_is_missing_is_one_sentence_with_its_numbers(changes, sa
 
 
 def test_a_champion_of_exactly_the_greatest_age_is_well():
-    assert told(champion_session=XNYS.after(WELL.due, -60)) == ()
+    assert told(trained_until=XNYS.after(WELL.due, -60)) == ()
 
 
 def test_bars_that_are_newer_than_what_is_due_are_no_concern():

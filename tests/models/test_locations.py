@@ -3,7 +3,8 @@
 import traceback
 
 from models.config import StorageConfig
-from models.locations import Locations, untelling, without_credentials
+from models.credentials import untelling, without_credentials
+from models.locations import Locations
 
 
 def test_a_stated_place_wins_over_the_environment_and_that_over_the_default(monkeypatch, tmp_path):

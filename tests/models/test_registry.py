@@ -95,6 +95,18 @@ def test_registering_twice_is_once(registry, exported):
     assert registry.versions() == ("v1",)
 
 
+def test_a_home_that_is_restored_elsewhere_has_its_models_and_keeps_new_ones_there(tmp_path, exported):
+    old, new = tmp_path / "old", tmp_path / "new"
+    register(Registry(Locations(StorageConfig(home=str(old)))), "v1", exported)
+    shutil.copytree(old, new)
+    shutil.rmtree(old)
+    restored = Registry(Locations(StorageConfig(home=str(new))))
+    assert file_hashes(restored.fetch("v1")) == file_hashes(exported)
+    register(restored, "v2", exported)
+    assert restored.fetch("v2").is_relative_to(new)
+    assert not old.exists()
+
+
 def test_no_error_shows_a_password(tmp_path, monkeypatch):
     monkeypatch.setenv("NOCTURNE_STORAGE__TRACKING_URI", "postgresql+nodriver://user:secret@localhost/db")
     registry = Registry(Locations(StorageConfig(home=str(tmp_path))))

@@ -111,7 +111,7 @@ def test_a_promotion_while_a_rollback_is_proven_is_not_overridden(exported, conf
     for number in (1, 2, 3):
         promote(number, exported, config)
     with pytest.raises(RegistryError, match="v3 became champion in place of v2"):
-        let_serve_again("v2 drifts", "v2", "v1", Locations(config.storage))
+        let_serve_again("v2 drifts", "v2", "v1", "desk", Locations(config.storage))
     assert state(config) == ("v3", "v3", 3)
 
 
