@@ -108,7 +108,8 @@ class House:
 
 
 def settings(seed: int) -> dict[str, Any]:
-    return {**SMALL, "training": {**SMALL["training"], "seed": seed}}
+    """A small night; one that a killed worker took and did not start counts as lost after half a minute."""
+    return {**SMALL, "training": {**SMALL["training"], "seed": seed}, "operation": {"dispatch_timeout": 30}}
 
 
 @pytest.fixture(scope="module")
