@@ -50,17 +50,29 @@ def recorded_result(night: NightRecord, config: RetrainConfig) -> NightResult | 
     if decision is None:
         return None
     files = NightFiles(locations, night.night_id)
-    result = files.read_record("result", NightResult) if files.has("result.json") else None
-    if result is not None and result.report is not None:
-        return result.model_copy(update={"repeated": True})
-    return None if files.has("verdict.json") else _from_ledger(night, decision)
+    if _interrupted(files):
+        return None
+    if files.has("result.json"):
+        return files.read_record("result", NightResult).model_copy(update={"repeated": True})
+    return _from_ledger(night, decision)
 
 
 def judged_before(session: date, config: RetrainConfig) -> str | None:
-    """How a candidate of this session was judged, if one was: what a schedule need not do again."""
-    entries = Ledger(Locations(config.storage)).entries()
+    """How a candidate of this session was judged, if one was and its night came to its end: what a schedule need not
+    do again."""
+    locations = Locations(config.storage)
+    entries = Ledger(locations).entries()
     judged = next((one for one in reversed(entries) if one.session == session and one.verdict != "rollback"), None)
-    return f"the night of {session} was judged already: {judged.verdict}" if judged and judged.version else None
+    if judged is None or not judged.version or _interrupted(NightFiles(locations, judged.night_id)):
+        return None
+    return f"the night of {session} was judged already: {judged.verdict}"
+
+
+def _interrupted(files: NightFiles) -> bool:
+    """Whether a decided night was killed before its page, and has what it takes to go on."""
+    if not files.has("verdict.json"):
+        return False
+    return not files.has("result.json") or files.read_record("result", NightResult).report is None
 
 
 def decided_result(night: NightRecord, config: RetrainConfig) -> NightResult | None:
@@ -89,7 +101,7 @@ def decided_outcome(night: NightRecord, config: RetrainConfig) -> Outcome | None
 def close_night(
     night: NightRecord, outcome: Outcome, clean: CleanProcess, config: RetrainConfig, promote: bool
 ) -> NightResult:
-    """Promote or keep, once and recorded. With `promote` off nothing is decided: the candidate is a trial.
+    """Promote or keep, once and recorded. With `promote` off an undecided night stays so: its candidate is a trial.
 
     Raises:
         CandidateRejected: a clean process could not reproduce the candidate; the champion stays.
@@ -97,7 +109,7 @@ def close_night(
     locations = Locations(config.storage)
     files = NightFiles(locations, night.night_id)
     verdict, candidate = outcome.verdict, outcome.candidate
-    if not promote:
+    if not promote and Ledger(locations).decision(night.night_id) is None:
         if candidate is not None:
             log_trial(night, candidate, verdict, facts_of(outcome), config)
         return _result(night, outcome, Ledger(locations).champion_version())

@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import LogSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Cancelling
+from prefect.states import Cancelled, Cancelling, Crashed
 
 from models.errors import DeadlinePassed, DispatchError
 
@@ -30,6 +30,9 @@ POLL_S: Final = 1.0
 LOG_LAG_S: Final = 2.0
 ATTEMPTS: Final = 3
 """Runs that may be lost with their worker before the night gives up."""
+STARTS_WITHIN_S: Final = 180.0
+"""Seconds that a worker may take from taking a run to starting it. Its death in between leaves the run pending, and no
+other worker ever takes it."""
 _WAITING: Final = (StateType.SCHEDULED, StateType.PENDING)
 _UNFINISHED: Final = (*_WAITING, StateType.RUNNING, StateType.PAUSED)
 _LOG_PAGE: Final = 200
@@ -57,7 +60,7 @@ def run_elsewhere(
         deployment: `flow/deployment`.
         parameters: JSON-like; they are shown in the Prefect UI.
         tag: What the run is for, for example `night:3f0c…`.
-        pick_up_s: Seconds within which a worker must take it.
+        pick_up_s: Seconds within which a worker must take it, and then start it.
         deadline: When it is given up, even if it runs.
 
     Raises:
@@ -110,6 +113,7 @@ class _Watch:
     pick_up_s: float
     deadline: datetime | None
     _read: int = 0
+    _taken_at: float | None = None
 
     def until_the_end(self) -> FlowRun:
         patience_ends = time.monotonic() + self.pick_up_s
@@ -119,7 +123,9 @@ class _Watch:
             if run.state is not None and run.state.is_final():
                 self._hand_on_rest()
                 return run
-            waits = run.state is None or run.state.type in _WAITING
+            if self._is_lost(run):
+                continue
+            waits = run.state is None or run.state.is_scheduled()
             if self.deadline and datetime.now(UTC) >= self.deadline:
                 self._cancel("the night was not done in time")
                 raise DeadlinePassed(self.deadline)
@@ -133,6 +139,19 @@ class _Watch:
         time.sleep(LOG_LAG_S)
         while self._hand_on_log():
             pass
+
+    def _is_lost(self, run: FlowRun) -> bool:
+        """Whether its worker took it and died before starting it; the run is then marked as what it is, crashed."""
+        if run.state is None or not run.state.is_pending():
+            self._taken_at = None
+            return False
+        self._taken_at = self._taken_at or time.monotonic()
+        patience = min(self.pick_up_s, STARTS_WITHIN_S)
+        if time.monotonic() - self._taken_at < patience:
+            return False
+        why = f"a worker took it and did not start it within {patience:.0f} s"
+        self.client.set_flow_run_state(self.run_id, Crashed(message=why))
+        return True
 
     def _hand_on_log(self) -> int:
         log = get_run_logger()

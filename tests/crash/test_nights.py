@@ -108,7 +108,8 @@ class House:
 
 
 def settings(seed: int) -> dict[str, Any]:
-    return {**SMALL, "training": {**SMALL["training"], "seed": seed}}
+    """A small night; one that a killed worker took and did not start counts as lost after 90 s."""
+    return {**SMALL, "training": {**SMALL["training"], "seed": seed}, "operation": {"dispatch_timeout": 90}}
 
 
 @pytest.fixture(scope="module")

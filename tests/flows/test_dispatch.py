@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Scheduled
+from prefect.states import Pending, Scheduled
 
 from models.config import StorageConfig
 from models.locations import Locations
@@ -68,6 +68,19 @@ def test_without_a_gpu_worker_the_night_fails_with_that_reason_and_leaves_nothin
     assert "No worker took the run" in run.state.message
     assert "prefect worker start --pool gpu" in run.state.message
     assert {child.state.name for child in children(prefect_server, run)} <= {"Completed", "Cancelled"}
+
+
+def test_a_training_whose_worker_died_before_starting_it_is_sent_again(prefect_server):
+    config = settings_of(training={"seed": 9}) | {"operation": {"dispatch_timeout": 5}}
+    run = start(prefect_server, config=config)
+    (taken, *_) = until(lambda: children(prefect_server, run))
+    with prefect_server.client() as client:
+        client.set_flow_run_state(taken.id, Pending())  # all that a worker does before it starts a run
+    ended(prefect_server, run)
+    states = {child.id: child.state.name for child in children(prefect_server, run)}
+    assert states.pop(taken.id) == "Crashed"
+    assert list(states.values()) == ["Cancelled"], "the second one waited for a worker"
+    assert "a worker took it and did not start it within 5 s" in log_of(prefect_server, run)
 
 
 def test_a_gpu_worker_with_another_home_fails_the_night_with_that_reason(prefect_server, tmp_path):
