@@ -2,7 +2,7 @@
 
 Every night is a small real one: Delta, Great Expectations, TensorFlow in the GPU pool's worker, MLflow. It is killed at
 a seeded moment of its course, what was killed is started again, and the night is run again if it did not go on by
-itself. One kill is in the everyday suite, the thirty seeded ones are slow.
+itself.
 """
 
 import os
@@ -33,6 +33,8 @@ from tests.small_nights import SMALL, deliver
 
 POOLS = {"cpu": ("flows/retrain.py:retrain", "nightly"), "gpu": ("flows/train.py:train", "gpu")}
 NIGHT_S = 600.0
+
+pytestmark = pytest.mark.slow
 
 
 @dataclass
@@ -203,9 +205,7 @@ def completes(house: House, run_id: UUID) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "share", [None, *(pytest.param(share, marks=pytest.mark.slow) for share in shares(10, seed=1))]
-)
+@pytest.mark.parametrize("share", [None, *shares(10, seed=1)])
 def test_a_night_whose_process_is_killed_goes_on_from_what_is_finished(house, share):
     run_id, parameters, before = kill_at(house, share, "flow")
     done = killed_in(house, before)
@@ -221,7 +221,6 @@ def test_a_night_whose_process_is_killed_goes_on_from_what_is_finished(house, sh
     assert is_whole(house, night_of(house, before), done)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", shares(10, seed=2))
 def test_a_night_whose_worker_is_killed_goes_on_after_its_restart(house, share):
     pool = ("cpu", "gpu")[house.seed % 2]
@@ -236,7 +235,6 @@ def test_a_night_whose_worker_is_killed_goes_on_after_its_restart(house, share):
     assert is_whole(house, night_of(house, before), done)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", shares(10, seed=3))
 def test_a_night_outlives_a_restart_of_the_server(house, share):
     run_id, _, before = kill_at(house, share, "server")

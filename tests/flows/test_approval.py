@@ -86,6 +86,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(approval, "POLL_S", 1)
 
 
+@pytest.mark.slow
 def test_a_night_that_somebody_approves_is_promoted_and_the_ledger_says_who_and_why(tmp_path, make_market):
     history = deliver(make_market(n_symbols=30, n_sessions=200, edge=0.5, seed=4, restless=0.17), tmp_path, "h.csv")
     config = required(tmp_path)
@@ -100,9 +101,10 @@ def test_a_night_that_somebody_approves_is_promoted_and_the_ledger_says_who_and_
     assert ann.saw["states"] == [StateType.PAUSED, StateType.PAUSED, StateType.RUNNING], "wrong answers are refused"
 
 
-def test_a_person_may_keep_the_champion(tmp_path):
-    with person(decision="keep", who="Bob", reason="not before the holiday"):
+def test_a_person_may_keep_the_champion_and_a_wrong_answer_is_refused(tmp_path):
+    with person(decision="keep", who="Bob", reason="not before the holiday") as bob:
         verdict = asks(required(tmp_path))
+    assert bob.saw["states"] == [StateType.PAUSED, StateType.PAUSED, StateType.RUNNING]
     assert (verdict.verdict, verdict.decided_by) == ("keep", "Bob")
     assert verdict.reason == "not approved by Bob: not before the holiday. The gate said: all passed"
 

@@ -42,6 +42,7 @@ def runs(one: Server) -> list[FlowRun]:
         return [run for run in client.read_flow_runs() if run.created_by and run.created_by.type == "AUTOMATION"]
 
 
+@pytest.mark.slow
 def test_the_first_delivery_of_a_session_starts_its_night_and_a_second_does_not(place, make_market, tmp_path):
     nocturne(place, "automations", "apply", "--on-arrival")
     market = make_market(n_symbols=30, n_sessions=40)
