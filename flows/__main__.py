@@ -281,11 +281,14 @@ def apply(
         ),
     ] = None,
     heartbeat: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=1, metavar="SECONDS", help="PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers; never less than theirs."
+            min=1,
+            metavar="SECONDS",
+            help="PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers; never less than theirs. Default: 30 on the server "
+            "of `nocturne up`, elsewhere Prefect's own 180.",
         ),
-    ] = 180,
+    ] = None,
     late_after: Annotated[
         float, typer.Option(min=10, metavar="SECONDS", help="How late a run may begin before somebody is told.")
     ] = 300,
@@ -301,11 +304,13 @@ def apply(
         from flows.environment import find_prefect
         from models.locations import Locations
 
-        find_prefect(Locations(settings.config.storage))
+        of_up = "PREFECT_API_URL" not in os.environ and find_prefect(Locations(settings.config.storage))
         from flows import automations as rules
         from flows import console
+        from flows.services import HEARTBEAT_S
 
-        applied = rules.apply(block, timedelta(seconds=heartbeat), timedelta(seconds=late_after), on_arrival)
+        beat = timedelta(seconds=heartbeat or (HEARTBEAT_S if of_up else rules.PREFECT_HEARTBEAT_S))
+        applied = rules.apply(block, beat, timedelta(seconds=late_after), on_arrival)
     _print(applied, as_json, console.show_automations)
 
 

@@ -50,6 +50,8 @@ ENDED: Final = (
     "Paused",
     "Suspended",
 )
+PREFECT_HEARTBEAT_S: Final = 180
+"""What Prefect does where nobody says otherwise."""
 NIGHTLY: Final = "retrain/nightly"
 ONE_NIGHT: Final = timedelta(hours=12)
 """Of the deliveries for one session, the first in this time starts its night."""
@@ -83,7 +85,7 @@ class ServerUnavailable(NocturneError):
 
 def apply(
     block: str | None = None,
-    heartbeat: timedelta = timedelta(seconds=180),
+    heartbeat: timedelta = timedelta(seconds=PREFECT_HEARTBEAT_S),
     late_after: timedelta = timedelta(minutes=5),
     on_arrival: bool = False,
 ) -> Applied:
@@ -114,14 +116,20 @@ def apply(
             if block is not None:
                 wanted += _messages(_notifier(client, block), late_after)
             done = tuple(_put(client, one) for one in wanted)
+            why = f"messages go to {block}" if block else _why_without_block(client)
     except HTTPError as error:
         raise ServerUnavailable(
             f"The Prefect server at {without_credentials(address)} could not be spoken to: {error}. Nothing further "
             f"was changed; the same command again completes it. Check PREFECT_API_URL, and PREFECT_API_AUTH_STRING if "
             f"the server asks for a password."
         ) from error
-    why = f"messages go to {block}" if block else "without --block nobody is told; lost runs are marked all the same"
     return Applied(block=block, automations=done, why=why)
+
+
+def _why_without_block(client: SyncPrefectClient) -> str:
+    if client.read_automations_by_name(automation_of("failed")):
+        return "messages go where they went before; lost runs are marked"
+    return "without --block nobody is told; lost runs are marked all the same"
 
 
 def _stuck(heartbeat: timedelta) -> AutomationCore:

@@ -73,12 +73,30 @@ def start_prefect(
     from flows.temporary_server import TemporaryServer
 
     home = prefect_home(locations)
-    home.mkdir(parents=True, exist_ok=True)
+    make_private(home)
     environment["PREFECT_HOME"] = str(home)
     server = TemporaryServer.start(home, {**environment, **TEMPORARY_SERVER})
     environment["PREFECT_API_URL"] = server.api_url
     _without_proxy(environment)
     return server
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory that its owner alone may enter: Prefect's database holds secrets, and the key to them.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    from models.errors import StoreError
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)
+    except OSError as error:
+        raise StoreError(
+            f"{directory} cannot be made or written: {error.strerror}. Check that NOCTURNE_HOME names a directory that "
+            f"this user may write."
+        ) from error
 
 
 def find_prefect(locations: "Locations", environment: MutableMapping[str, str] = os.environ) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STAGES = "prefect.task_runs"
 OURS = ("flows", "tasks", "expectations", "models")
-ENGINE = ("Beginning flow run", "Beginning subflow run", "View at", "Finished in state")
+ENGINE = ("Beginning flow run", "Beginning subflow run", "View at", "Finished in state", "Running hook", "Hook ")
 """Starts of what Prefect itself says about a flow run; its address is gone with the temporary server."""
 HANDED_ON = ("prefect.flow_runs", STAGES)
 """Errors logged here are raised as well, and told once, at the end."""

@@ -23,7 +23,7 @@ from urllib.error import HTTPError
 
 import yaml
 
-from flows.environment import PROJECT, QUIET
+from flows.environment import PROJECT, QUIET, make_private
 from flows.running import (
     AUTH_OF_CLIENT,
     AUTH_OF_SERVER,
@@ -227,11 +227,15 @@ class _House:
 
     def open(self) -> None:
         """Start what does not run; return when the server answers."""
-        self.logs.mkdir(parents=True, exist_ok=True)
+        make_private(self.place)
+        self.logs.mkdir(exist_ok=True)
         server = ("-m", "prefect", "server", "start", "--host", self.running.host, "--port", str(self.running.port))
         self._see_to("server", server, port=(self.running.host, self.running.port))
         if self.mlflow_address:
             self._see_to("mlflow", self._mlflow(), port=(LOOPBACK, self.running.mlflow_port))
+        elif (idle := self.running.process("mlflow")) is not None:
+            self.say("ending mlflow: the registry is elsewhere now")
+            idle.end(STOP_S)
         self._until(self.api.answers, "server", "answer")
         self.api.refuse_wrong_credentials()
         for pool in POOLS:

@@ -122,7 +122,7 @@ def of_failure(run: str, error: BaseException) -> Message:
     return Message(
         kind="stopped" if stopped else "failed",
         subject=f"Nocturne: {run} {'was stopped by its data' if stopped else 'failed'}",
-        what="Nothing was done after that; `nocturne status` says what serves.",
+        what="The run ended here. `nocturne status` says what serves.",
         why=why,
     ).harmless()
 

@@ -198,9 +198,9 @@ class Registry:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-            cause = without_credentials(str(error).strip().splitlines()[0])
+            cause = without_credentials(str(error).strip().splitlines()[0]).rstrip(".")
             raise RegistryError(
-                f"The model registry at {self._shown} cannot be {done}: {cause} What serves has not changed. Check "
+                f"The model registry at {self._shown} cannot be {done}: {cause}. What serves has not changed. Check "
                 f"that it is there and writable, and that its database driver is installed; if it was made by a newer "
                 f"MLflow, use that MLflow here too, or name another registry in storage.tracking_uri."
             ) from untelling(error)

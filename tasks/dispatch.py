@@ -158,7 +158,7 @@ class _Watch:
         wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self.run_id]))
         lines = self.client.read_logs(wanted, limit=_LOG_PAGE, offset=self._read, sort=LogSort.TIMESTAMP_ASC)
         for line in lines:
-            log.log(line.level, "%s", line.message)
+            log.log(line.level, "%s: %s", self.deployment.partition("/")[0], line.message)
         self._read += len(lines)
         return len(lines)
 
