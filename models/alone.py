@@ -36,7 +36,7 @@ def alone(directory: str, wait: Callable[[], None] = lambda: None) -> Iterator[N
 def _opened(directory: str) -> IO[str]:
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
-        return open(f"{directory}/lock", "w")
+        return open(f"{directory}/lock", "a")
     except OSError as error:
         raise StoreError(
             f"{directory} cannot be made or written: {error.strerror}. Check that NOCTURNE_HOME, or the setting of "

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Pending, Scheduled
@@ -70,8 +71,9 @@ def test_without_a_gpu_worker_the_night_fails_with_that_reason_and_leaves_nothin
     assert {child.state.name for child in children(prefect_server, run)} <= {"Completed", "Cancelled"}
 
 
+@pytest.mark.slow
 def test_a_training_whose_worker_died_before_starting_it_is_sent_again(prefect_server):
-    config = settings_of(training={"seed": 9}) | {"operation": {"dispatch_timeout": 5}}
+    config = settings_of(training={"seed": 9}) | {"operation": {"dispatch_timeout": 20}}
     run = start(prefect_server, config=config)
     (taken, *_) = until(lambda: children(prefect_server, run))
     with prefect_server.client() as client:
