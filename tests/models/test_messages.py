@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import DeliveryStopped
-from models.messages import of_decision, of_failure, of_rollback
+from models.messages import of_concerns, of_decision, of_failure, of_rollback, of_waiting
 from models.records import NightResult, at_most
 
 
@@ -39,6 +39,18 @@ def test_a_promotion_says_what_serves_from_now_on():
 def test_a_night_without_a_candidate_where_nothing_serves_says_just_that():
     message = of_decision(night(champion=None, version=None))
     assert (message.subject, message.what) == ("Nocturne 2024-07-03: promoted nothing", "Nothing serves, as before.")
+
+
+def test_a_candidate_that_waits_says_until_when_and_where_to_answer():
+    message = of_waiting("v2", date(2024, 7, 3), "first champion", datetime(2024, 7, 4, 12, 30, tzinfo=UTC))
+    assert message.subject == "Nocturne 2024-07-03: v2 waits for your approval"
+    assert "Without an answer by 2024-07-04 12:30 UTC the champion stays" in message.text
+
+
+def test_what_there_is_to_look_at_is_told_in_one_message():
+    message = of_concerns(("The last bars are of 2024-07-01.", "Nothing serves."), date(2024, 7, 3))
+    assert message.subject == "Nocturne: 2 things to look at"
+    assert message.text.endswith("Why: The last bars are of 2024-07-01. Nothing serves.")
 
 
 def test_a_stop_by_the_data_is_told_from_a_failure():

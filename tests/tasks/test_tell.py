@@ -6,7 +6,7 @@ import pytest
 
 from flows.retrain import retrain
 from flows.rollback import rollback
-from models.config import RetrainConfig
+from models.config import RetrainConfig, StorageConfig
 from models.errors import DeliveryError, RegistryError
 from tests.flows.test_retrain import config_at, deliver
 from tests.real_prefect import free_port
@@ -47,6 +47,16 @@ def test_a_night_that_was_killed_before_it_told_is_told_by_its_repetition(receiv
     assert retrain(config=config_at(tmp_path)).repeated
     assert len(received.texts(night.reason)) == 1
     assert mark.exists()
+
+
+def test_a_night_that_fails_after_its_decision_tells_both(received, too_little, tmp_path):
+    (tmp_path / "file").write_text("in the way of the reports")
+    storage = StorageConfig(home=str(tmp_path), reports=f"{tmp_path}/file/reports")
+    with pytest.raises(OSError, match="file"):
+        retrain(config=config_at(tmp_path).model_copy(update={"storage": storage}), deliveries=[too_little])
+    decided, failed = (message["text"] for message in received.messages)
+    assert "promoted nothing" in decided
+    assert "failed" in failed.splitlines()[0]
 
 
 def test_a_trial_that_decides_nothing_is_not_told(received, too_little, tmp_path):
