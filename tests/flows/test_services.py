@@ -123,7 +123,9 @@ def test_up_brings_everything_up_and_says_where_it_is(home):
 
 
 def test_the_settings_that_were_given_stand_in_the_form_of_the_deployment(home):
-    assert home.api.ask("/deployments/name/retrain/nightly")["parameters"] == {"config": {"training": {"seed": 7}}}
+    assert home.api.ask("/deployments/name/retrain/nightly")["parameters"] == {
+        "config": {"training": {"seed": 7}}, "deliveries": []
+    }  # fmt: skip
     assert home.api.ask("/deployments/name/train/gpu")["parameters"] == {}
 
 
@@ -287,5 +289,5 @@ def test_a_server_that_others_reach_without_a_password_is_warned_of(host, told):
 
 def test_the_deployments_are_given_what_differs_from_the_defaults_and_no_place():
     settings = load_settings(assignments=["gate.first_champion=healthy", "storage.home=/somewhere"])
-    assert parameters_of(settings, []) == {"config": {"gate": {"first_champion": "healthy"}}}
+    assert parameters_of(settings, []) == {"config": {"gate": {"first_champion": "healthy"}}, "deliveries": []}
     assert parameters_of(load_settings(), ["a.csv"]) == {"config": {}, "deliveries": ["a.csv"]}
