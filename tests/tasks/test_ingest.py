@@ -384,7 +384,7 @@ def test_tonights_bars_are_known_tonight_though_the_file_name_says_only_the_date
 def test_a_home_below_a_file_is_told(desk, market):
     (desk.home / "file").write_text("in the way")
     config = desk.config(f"storage.tables={desk.home}/file/tables", f"storage.deliveries={desk.home}/file/deliveries")
-    with pytest.raises(StoreError, match=r"cannot be kept at .*Nothing was ingested.*writable"):
+    with pytest.raises(StoreError, match=r"deliveries cannot be made or written: Not a directory.*NOCTURNE_HOME"):
         bring_in(desk.file(market), config, None, NOW)
 
 
