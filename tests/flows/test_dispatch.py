@@ -35,7 +35,7 @@ def ended(one: Server, run: FlowRun) -> FlowRun:
 def children(one: Server, run: FlowRun) -> list[FlowRun]:
     with one.client() as client:
         runs = client.read_flow_runs()
-    return [other for other in runs if other.id != run.id and other.parent_task_run_id is not None]
+    return [other for other in runs if other.parent_task_run_id is not None and other.created >= run.created]
 
 
 def log_of(one: Server, run: FlowRun) -> str:

@@ -181,7 +181,7 @@ def test_a_night_that_is_not_done_in_time_is_given_up_and_keeps_nothing_of_its_f
     timings.began = first_night.as_of - timedelta(hours=1)  # as if that night were tonight
     outcome = earn(night, config, timings)
     assert outcome.verdict.verdict == "keep"
-    assert outcome.verdict.reason.startswith(f"abandoned: not done by {first_night.as_of:%Y-%m-%d %H:%M} UTC")
+    assert outcome.verdict.reason.startswith(f"abandoned: not done by {night.snapshot.as_of:%Y-%m-%d %H:%M} UTC")
     assert outcome.candidate is None
     assert not Path(home, "nights", night.night_id, "candidate.json").exists()
 

@@ -214,6 +214,7 @@ def test_a_run_that_falls_silent_is_marked_crashed_and_told(place):
     assert "no sign of life" in place.receiver.told(link(run_id, place))
 
 
+@pytest.mark.slow
 def test_a_run_whose_code_cannot_be_loaded_is_told_once(place, worker):
     run_id = place.start(place.deploy("retrain", "broken", "flows/absent.py:retrain"))
     assert not place.ended(run_id).is_completed()
@@ -282,6 +283,7 @@ def test_a_stopped_night_is_told_once_and_not_as_failed(place, retrain, first_ni
     assert len(place.receiver.texts(link(run_id, place))) == 1
 
 
+@pytest.mark.slow
 def test_a_failed_night_is_told_once_with_what_mends_it(place, retrain):
     run_id = place.start(retrain, config=settings(place.root / "empty"))
     assert place.ended(run_id).is_failed()
