@@ -59,7 +59,7 @@ def run_elsewhere(
     Args:
         deployment: `flow/deployment`.
         parameters: JSON-like; they are shown in the Prefect UI.
-        tag: What the run is for, for example `night:3f0c…`.
+        tag: What the run is for, for example `train:3f0c…`.
         pick_up_s: Seconds within which a worker must take it, and then start it.
         deadline: When it is given up, even if it runs.
 
