@@ -68,6 +68,7 @@ def test_the_same_command_again_is_a_repeated_night_and_writes_nothing(first, ho
     assert contents(home) == before
 
 
+@pytest.mark.slow
 def test_another_seed_is_a_second_real_night_with_a_champion_to_compare_with(first, home):
     status, night = nocturne(home, "retrain", "--demo", "--set", "training.seed=2")
     assert status == 0

@@ -85,6 +85,7 @@ def test_a_training_whose_worker_died_before_starting_it_is_sent_again(prefect_s
     assert "a worker took it and did not start it within 5 s" in log_of(prefect_server, run)
 
 
+@pytest.mark.slow
 def test_a_gpu_worker_with_another_home_fails_the_night_with_that_reason(prefect_server, tmp_path):
     config = settings_of(training={"seed": 8})
     elsewhere = str(tmp_path / "elsewhere")

@@ -96,6 +96,7 @@ def test_an_alias_that_says_something_else_than_the_ledger_is_put_right_by_the_n
     assert state(config) == ("v1", "v1", 2)
 
 
+@pytest.mark.slow
 def test_a_rollback_while_a_candidate_is_proven_is_not_overridden(exported, config):
     promote(1, exported, config)
     promote(2, exported, config)
@@ -107,6 +108,7 @@ def test_a_rollback_while_a_candidate_is_proven_is_not_overridden(exported, conf
     assert state(config) == ("v1", "v1", 4)
 
 
+@pytest.mark.slow
 def test_a_promotion_while_a_rollback_is_proven_is_not_overridden(exported, config):
     for number in (1, 2, 3):
         promote(number, exported, config)
@@ -167,6 +169,7 @@ def test_a_night_that_ran_again_with_other_files_serves_those(exported, config, 
 
 
 @pytest.mark.usefixtures("prefect")
+@pytest.mark.slow
 def test_a_rollback_while_a_night_is_judged_is_not_overridden(exported, config):
     promote(1, exported, config)
     promote(2, exported, config)
@@ -215,6 +218,7 @@ def test_a_rollback_where_nothing_serves_is_refused(config):
         move_back.fn("why not", None, config)
 
 
+@pytest.mark.slow
 def test_a_rollback_to_a_damaged_model_moves_nothing(exported, config):
     promote(1, exported, config)
     promote(2, exported, config)

@@ -1,6 +1,7 @@
 """Messages from the process itself, where no server sends them: a real flow run, and a receiver."""
 
 import logging
+import shutil
 
 import pytest
 
@@ -40,13 +41,13 @@ def test_a_decided_night_is_told_once_in_the_form_that_slack_takes(received, too
 
 
 def test_a_night_that_was_killed_before_it_told_is_told_by_its_repetition(received, too_little, tmp_path):
-    night = retrain(config=config_at(tmp_path), deliveries=[too_little])
-    (mark,) = (tmp_path / "nights").glob("*/told.json")
-    mark.unlink()
+    night = retrain(config=config_at(tmp_path / "first"), deliveries=[too_little])
     received.messages.clear()
-    assert retrain(config=config_at(tmp_path)).repeated
+    untold = tmp_path / "untold"  # elsewhere, so that the server has no event of it yet
+    shutil.copytree(tmp_path / "first", untold, ignore=shutil.ignore_patterns("told.json"))
+    assert retrain(config=config_at(untold)).repeated
     assert len(received.texts(night.reason)) == 1
-    assert mark.exists()
+    assert list((untold / "nights").glob("*/told.json"))
 
 
 def test_a_night_that_fails_after_its_decision_tells_both(received, too_little, tmp_path):
