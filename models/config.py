@@ -319,6 +319,9 @@ class NetworkConfig(Section):
     """Heads to build; direction alone is allowed."""
     offset: Literal["log_har", "none"] = "log_har"
     """What the bounded heads start from: a ridge on the log volatilities of the filter bank, or their bias alone."""
+    direction_offset: Literal["ridge", "none"] = "ridge"
+    """What direction starts from: a ridge on all summaries, held back as strongly as suits the validation sessions, or
+    nothing."""
     bias: Literal["target_mean", "zero"] = "target_mean"
     """Without an offset, the starting bias of the bounded heads. zero starts every prediction at half the scale."""
 
@@ -361,11 +364,17 @@ class TrainingConfig(Section):
     gradient_shares: GradientShares | None = GradientShares()
     """Share of the gradient on the fusion layer that each head gets, set once after the bias. None: weights of one."""
     max_seconds: float = Field(3600.0, gt=0)
-    """The fit ends after the epoch in which this much time has passed."""
+    """The fit ends with the best weights so far when this much time has passed."""
     threads: PositiveInt = 2
     """CPU threads of TensorFlow; results are reproducible for one number of threads."""
     deterministic: bool = True
     """Bit-identical weights from the same snapshot, configuration and code, at some cost in speed."""
+    require_gpu: bool = False
+    """Refuse to train where TensorFlow finds no GPU. Otherwise it takes a GPU if there is one."""
+    mixed_precision: bool = False
+    """Hidden layers in bfloat16; heads and losses stay float32. Of use on a GPU with tensor cores."""
+    xla: bool = False
+    """Compile each training step with XLA. Of use on a GPU; on a CPU it makes so small a network slower."""
 
 
 class GateConfig(Section):

@@ -1,8 +1,9 @@
 """Fitting: rows gathered by index inside one compiled loop, epochs chosen by the validation sessions."""
 
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from models.config import RetrainConfig, TrainingConfig
 from models.errors import TrainingFailed
 from models.losses import bounded_loss, direction_loss
 from models.network import build_trunk
-from models.offset import fit_offset
+from models.offset import Standardisation, fit_direction_line, fit_offset
 from models.panel import Float32Array, IntArray
 from models.records import Scale
 from models.targets import Targets
@@ -25,6 +26,10 @@ _PROBE_ROWS: Final = 4096
 """Rows on which the heads' gradients are measured once."""
 _SMALL: Final = 0.1
 """Of their ordinary size: the bounded heads' kernels while their gradients are measured."""
+_STEPS_AT_ONCE: Final = 256
+"""Steps in one call of the compiled loop; between two calls the clock and the losses are looked at."""
+_EXPLODED: Final = 100.0
+"""A batch's loss this many times as large as the first one's is no noise."""
 
 Progress = Callable[[int, int, float, float], None]
 """Called after each epoch with epoch, max_epochs, validation loss and seconds left at most."""
@@ -70,19 +75,19 @@ def fit(material: Material, config: RetrainConfig, progress: Progress | None = N
     settle(training)
     started = time.monotonic()
     loop = _Loop(material, config)
+    clock = _Clock(started, training.max_seconds)
     shuffle = np.random.default_rng(training.seed)
     curves: list[dict[str, float]] = []
     best = _Best(np.inf, 0, [])
     for epoch in range(1, training.max_epochs + 1):
         batches = _batches(shuffle.permutation(material.train), training.batch_size)
-        loss = _finite_mean(loop.epoch(batches).numpy(), epoch)
+        loss = loop.epoch(batches, epoch, clock)
         curves.append({"epoch": float(epoch), "loss": loss, **loop.validation_losses()})
         if curves[-1]["val_loss"] < best.loss:
             best = _Best(curves[-1]["val_loss"], epoch, loop.trunk.get_weights())
-        elapsed = time.monotonic() - started
         if progress:
-            progress(epoch, training.max_epochs, curves[-1]["val_loss"], _seconds_left(epoch, elapsed, training))
-        if epoch - best.epoch >= training.patience or elapsed > training.max_seconds:
+            progress(epoch, training.max_epochs, curves[-1]["val_loss"], clock.left_at_most(epoch, training.max_epochs))
+        if epoch - best.epoch >= training.patience or clock.is_over:
             break
     if not best.epoch:
         raise TrainingFailed(
@@ -105,6 +110,39 @@ def settle(training: TrainingConfig) -> None:
     keras.utils.set_random_seed(training.seed)
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if training.require_gpu and not tf.config.list_physical_devices("GPU"):
+        raise TrainingFailed(_no_gpu())
+
+
+def _no_gpu() -> str:
+    found = ", ".join(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
+    built = "with CUDA" if tf.test.is_built_with_cuda() else "without CUDA"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (
+        f"training.require_gpu is set and TensorFlow {tf.__version__}, built {built}, finds no GPU here: only {found}, "
+        f"with CUDA_VISIBLE_DEVICES {'not set' if visible is None else repr(visible)}. Send the run to a worker that "
+        f"has one (docs/operating.md), check `nvidia-smi` and the driver there, or set training.require_gpu = false."
+    )
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """How long a fit may take."""
+
+    started: float
+    max_seconds: float
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def is_over(self) -> bool:
+        return self.elapsed > self.max_seconds
+
+    def left_at_most(self, epoch: int, max_epochs: int) -> float:
+        """Seconds, if all epochs are needed and take as long as those so far."""
+        return min((max_epochs - epoch) * self.elapsed / epoch, max(self.max_seconds - self.elapsed, 0.0))
 
 
 @dataclass(frozen=True)
@@ -128,23 +166,60 @@ class _Loop:
             clipped = np.minimum(getattr(material.targets, head), material.scales[head].scale)
             self.targets[head] = tf.constant(clipped, tf.float32)
         self.head_weights = self._head_weights()
+        self.first_loss: float | None = None
+        # The first prediction of a head that starts from a line is the line's own; the network adds what it learns.
         if config.network.offset != "none":
-            self._scale_head_kernels(0.0)  # the first prediction is the line's own; the network adds what it learns
+            self._scale_kernels(self.bounded, 0.0)
+        if config.network.direction_offset != "none":
+            self._scale_kernels(["direction_logits"], 0.0)
         self.optimizer = _optimizer(self.trunk, config.training)
+        self._compiled_step = tf.function(self._step, jit_compile=config.training.xla)
 
-    @tf.function
-    def epoch(self, batches: Any) -> Any:
-        """One pass over (steps, batch) row indices → (steps,) weighted loss of each step, mean over the members."""
+    def epoch(self, batches: Any, epoch: int, clock: _Clock) -> float:
+        """One pass over (steps, batch) row indices → mean weighted loss; cut short when the time is over.
+
+        Raises:
+            TrainingFailed: a batch's loss is not finite, or many times what training began with.
+        """
+        losses: list[float] = []
+        for first in range(0, len(batches), _STEPS_AT_ONCE):
+            some = batches[first : first + _STEPS_AT_ONCE]
+            losses += self._pass(some).numpy().tolist()
+            self.first_loss = self.first_loss or losses[0]
+            bad = [step for step, loss in enumerate(losses) if not abs(loss) <= _EXPLODED * abs(self.first_loss)]
+            if bad:
+                raise TrainingFailed(self._exploded(losses[bad[0]], epoch, bad[0], batches))
+            if clock.is_over:
+                break
+        return float(np.mean(losses))
+
+    @tf.function(reduce_retracing=True)
+    def _pass(self, batches: Any) -> Any:
+        """(steps, batch) → (steps,) weighted loss of each step, mean over the members."""
         steps = tf.shape(batches)[0]
         losses = tf.TensorArray(tf.float32, steps)
-        variables = self.trunk.trainable_variables
         for step in tf.range(steps):
-            summaries, targets = self._at(batches[step])
-            with tf.GradientTape() as tape:
-                loss = self._weighted(self._losses(self.trunk(summaries, training=True), targets))
-            self.optimizer.apply(tape.gradient(loss, variables), variables)
-            losses = losses.write(step, loss / self.config.training.members)
+            losses = losses.write(step, self._compiled_step(batches[step]))
         return losses.stack()
+
+    def _step(self, rows: Any) -> Any:
+        variables = self.trunk.trainable_variables
+        summaries, targets = self._at(rows)
+        with tf.GradientTape() as tape:
+            loss = self._weighted(self._losses(self.trunk(summaries, training=True), targets))
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss / self.config.training.members
+
+    def _exploded(self, loss: float, epoch: int, step: int, batches: Any) -> str:
+        """Says which batch it was and what is extreme in it."""
+        summaries, targets = self._at(batches[step])
+        largest = [f"|summary| {np.abs(summaries).max():.3g}"]
+        largest += [f"{head} target {np.max(targets[head]):.3g}" for head in self.bounded]
+        return (
+            f"The loss became {loss:.4g} in epoch {epoch}, batch {step} of {len(batches)}; it began with "
+            f"{self.first_loss:.4g}. The largest values of that batch: {', '.join(largest)}. Lower "
+            f"training.learning_rate, or look for extreme values among the targets (the report's percentiles)."
+        )
 
     def validation_losses(self) -> dict[str, float]:
         """Loss of the members' average, which is what serves: val_loss and val_<head>."""
@@ -185,33 +260,37 @@ class _Loop:
         probe = keras.Model(self.trunk.input, {**self.trunk.output, "fusion": self.trunk.get_layer("fusion").output})
         stride = max(1, len(self.material.train) // _PROBE_ROWS)
         summaries, targets = self._at(self.material.train[::stride])
-        self._scale_head_kernels(_SMALL)
+        self._scale_kernels(self.bounded, _SMALL)
         with tf.GradientTape(persistent=True) as tape:
             outputs = probe(summaries)
             losses = self._losses(outputs, targets)
         norms = {head: float(tf.norm(tape.gradient(loss, outputs["fusion"]))) for head, loss in losses.items()}
-        self._scale_head_kernels(1 / _SMALL)
+        self._scale_kernels(self.bounded, 1 / _SMALL)
         norms |= {head: norms[head] / _SMALL for head in self.bounded}
         unit = norms["direction"] / shares.direction
         weights = {head: getattr(shares, head) * unit / norm for head, norm in norms.items()}
         log.info("head weights %s", ", ".join(f"{head} {weight:.3g}" for head, weight in weights.items()))
         return weights
 
-    def _scale_head_kernels(self, factor: float) -> None:
-        for head in self.bounded:
-            kernel = self.trunk.get_layer(head).kernel
+    def _scale_kernels(self, names: Iterable[str], factor: float) -> None:
+        for name in names:
+            kernel = self.trunk.get_layer(name).kernel
             kernel.assign(kernel * factor)
 
 
 def _new_trunk(material: Material, config: RetrainConfig) -> keras.Model:
-    rows = material.summaries[material.train]
-    mean, sd = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    offset = None
-    if config.network.offset == "log_har":
-        spans, losses = config.network.spans, config.training.losses
-        offset = fit_offset(material.summaries, material.targets, material.train, spans, losses)
-    members = config.training.members
-    return build_trunk(mean, np.where(sd > 1e-9, sd, 1.0), material.scales, config.network, members, offset)
+    network, training = config.network, config.training
+    summaries, targets, train = material.summaries, material.targets, material.train
+    scaling = Standardisation.of(summaries, train)
+    offset = line = None
+    if network.offset == "log_har":
+        offset = fit_offset(summaries, targets, train, scaling, network.spans, training.losses)
+    if network.direction_offset == "ridge":
+        line = fit_direction_line(summaries, targets.direction, train, material.validation, scaling)
+        log.info("direction starts from a line with penalty %g", line.penalty)
+    return build_trunk(
+        scaling.mean, scaling.sd, material.scales, network, training.members, offset, line, training.mixed_precision
+    )
 
 
 def _optimizer(trunk: keras.Model, training: TrainingConfig) -> keras.optimizers.Optimizer:
@@ -227,17 +306,3 @@ def _batches(rows: IntArray, size: int) -> Any:
     """(steps, batch) of shuffled rows; the few that do not fill a batch wait for the next epoch's shuffle."""
     size = min(size, len(rows))
     return tf.constant(rows[: len(rows) // size * size].reshape(-1, size), tf.int32)
-
-
-def _finite_mean(losses: Float32Array, epoch: int) -> float:
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if len(bad):
-        raise TrainingFailed(
-            f"The loss became {losses[bad[0]]} in epoch {epoch}, batch {bad[0]} of {len(losses)}. Lower "
-            f"training.learning_rate, or look for extreme values among the targets (the report's percentiles)."
-        )
-    return float(losses.mean())
-
-
-def _seconds_left(epoch: int, elapsed: float, training: TrainingConfig) -> float:
-    return min((training.max_epochs - epoch) * elapsed / epoch, max(training.max_seconds - elapsed, 0.0))

@@ -18,14 +18,12 @@ from keras import layers, ops
 
 from models.config import NetworkConfig
 from models.features import FEATURES, bar_features, filter_weights, scale_free
-from models.offset import Offset
+from models.offset import CLIP, DirectionLine, Offset
 from models.panel import INPUT_COLUMNS, FloatArray
 from models.records import Scale
 
 _LEAST_SHARE: Final = 1e-6
 """Of the scale: where a start ends, so that its logit is finite."""
-_CLIP: Final = 8.0
-"""Standardised summaries beyond this many standard deviations say no more than that."""
 
 register = keras.saving.register_keras_serializable(package="nocturne")
 
@@ -78,7 +76,7 @@ class Standardise(layers.Layer):
 
     def call(self, summaries: Any) -> Any:
         mean, sd = (ops.convert_to_tensor(values, "float32") for values in (self.mean, self.sd))
-        return ops.clip((summaries - mean) / sd, -_CLIP, _CLIP)
+        return ops.clip((summaries - mean) / sd, -CLIP, CLIP)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "sd": self.sd}
@@ -114,7 +112,7 @@ class MemberDense(layers.Layer):
 
 @register
 class Line(layers.Layer):
-    """A fixed straight line on the summaries, [batch, n] → [batch]: the log forecast where bounded heads start."""
+    """A fixed straight line on the summaries, [batch, n] → [batch]: where the heads start."""
 
     def __init__(self, slopes: Sequence[float], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -203,6 +201,8 @@ def build_trunk(
     config: NetworkConfig,
     members: int,
     offset: Offset | None = None,
+    direction_line: DirectionLine | None = None,
+    mixed_precision: bool = False,
 ) -> keras.Model:
     """The trained part: summaries [batch, n] → each head for each member.
 
@@ -213,14 +213,21 @@ def build_trunk(
         config: Layers, heads and starting bias.
         members: Networks side by side.
         offset: The line that bounded heads start from; without one they start from their bias.
+        direction_line: The line that direction starts from; without one it starts from nothing.
+        mixed_precision: Hidden layers and fusion in bfloat16; heads are always float32.
     """
+    hidden_type = "mixed_bfloat16" if mixed_precision else "float32"
     summaries = keras.Input((len(mean),), name="summaries")
-    x = Standardise(mean.tolist(), sd.tolist(), name="standardise")(summaries)
+    standardised = x = Standardise(mean.tolist(), sd.tolist(), name="standardise")(summaries)
     for depth, units in enumerate(config.hidden):
-        x = MemberDense(units, members, activation="gelu", name=f"hidden_{depth}")(x)
-    fusion = MemberDense(config.fusion, members, activation="gelu", name="fusion")(x)
-    x = layers.Dropout(config.dropout, name="dropout")(fusion) if config.dropout else fusion
-    heads = {"direction": layers.Softmax(name="direction")(MemberDense(2, members, name="direction_logits")(x))}
+        x = MemberDense(units, members, activation="gelu", name=f"hidden_{depth}", dtype=hidden_type)(x)
+    x = MemberDense(config.fusion, members, activation="gelu", name="fusion", dtype=hidden_type)(x)
+    x = layers.Dropout(config.dropout, name="dropout")(x) if config.dropout else x
+    logits = MemberDense(2, members, name="direction_logits")(x)
+    if direction_line is not None:
+        odds = Line(direction_line.slopes.tolist(), name="direction_line")(standardised)
+        logits = logits + ops.expand_dims(ops.stack([-odds / 2, odds / 2], axis=-1), 0)
+    heads = {"direction": layers.Softmax(name="direction")(logits)}
     line = None if offset is None else Line(offset.slopes.tolist(), name="line")(summaries)
     for head in config.heads:
         if head == "direction":

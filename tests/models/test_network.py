@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models.config import DataConfig, HeadLosses, NetworkConfig, RetrainConfig, TargetsConfig, TrainingConfig
+from models.errors import TrainingFailed
 from models.features import FEATURES, summaries
 from models.panel import build_panel, eligible, windows
 from models.percentiles import head_scale
+from models.scores import direction_auc, qlike
 from models.splits import history, rows_between, single_fold, usable_rows
 from models.targets import compute_targets
 
@@ -20,6 +22,7 @@ from models.card import ModelCard, read_card  # noqa: E402
 from models.export import export_candidate  # noqa: E402
 from models.fit import Material, fit  # noqa: E402
 from models.network import BoundedHead, build_served, build_trunk  # noqa: E402
+from models.offset import Standardisation, fit_direction_line, fit_offset  # noqa: E402
 from models.serving import ServedModel, disagreement  # noqa: E402
 
 CONFIG = RetrainConfig(
@@ -74,18 +77,12 @@ def averaged(trunk, rows):
 
 
 def test_it_learns_the_planted_direction(fitted):
-    from sklearn.metrics import roc_auc_score
-
     _, _, material, evidence, result = fitted
-    direction = material.targets.direction[evidence]
-    known = np.isfinite(direction)
     p_up = averaged(result.trunk, material.summaries[evidence])["direction"][:, 1]
-    assert roc_auc_score(direction[known], p_up[known]) > 0.55
+    assert direction_auc(material.targets.direction[evidence], p_up) > 0.55
 
 
 def test_its_volatility_says_more_than_a_constant(fitted):
-    from models.scores import qlike
-
     _, _, material, evidence, result = fitted
     target = material.targets.volatility[evidence]
     predicted = averaged(result.trunk, material.summaries[evidence])["volatility"]
@@ -138,13 +135,46 @@ def test_a_direction_alone_can_be_trained(planted):
 
 
 def test_a_loss_that_is_not_finite_names_its_batch(fitted):
-    from models.errors import TrainingFailed
-
     config, _, material, _, _ = fitted
     poisoned = material.summaries.copy()
     poisoned[material.train[7]] = np.nan
     with pytest.raises(TrainingFailed, match=r"batch \d+ of"):
         fit(Material(poisoned, material.targets, material.train, material.validation, material.scales), config)
+
+
+def test_a_loss_that_explodes_names_its_batch_and_what_is_extreme_in_it(fitted, monkeypatch):
+    monkeypatch.setattr("models.fit._EXPLODED", 1.02)
+    config, _, material, _, _ = fitted
+    with pytest.raises(TrainingFailed, match=r"epoch \d+, batch \d+ of \d+; it began with .*volatility target"):
+        fit(material, config)
+
+
+def test_a_fit_ends_in_the_middle_of_an_epoch_when_its_time_is_over(fitted, monkeypatch):
+    monkeypatch.setattr("models.fit._STEPS_AT_ONCE", 2)
+    config, _, material, _, _ = fitted
+    training = config.training.model_copy(update={"max_seconds": 1e-3})
+    result = fit(material, config.model_copy(update={"training": training}))
+    assert result.epochs == 1
+    assert len(result.curves) == 1
+
+
+def test_without_a_gpu_a_fit_that_requires_one_is_refused_with_what_was_found(fitted):
+    config, _, material, _, _ = fitted
+    training = config.training.model_copy(update={"require_gpu": True})
+    with pytest.raises(TrainingFailed, match=r"finds no GPU here: only CPU:0.*training\.require_gpu = false"):
+        fit(material, config.model_copy(update={"training": training}))
+
+
+def test_mixed_precision_and_xla_leave_heads_in_float32(fitted):
+    config, _, material, evidence, plain = fitted
+    training = config.training.model_copy(update={"mixed_precision": True, "xla": True, "max_epochs": 2})
+    result = fit(material, config.model_copy(update={"training": training}))
+    assert result.trunk.get_layer("fusion").compute_dtype == "bfloat16"
+    outputs = result.trunk(material.summaries[evidence])
+    assert {output.dtype.name for output in outputs.values()} == {"float32"}
+    mixed = np.asarray(outputs["volatility"]).mean(axis=0)
+    ours = averaged(plain.trunk, material.summaries[evidence])["volatility"]
+    assert np.corrcoef(mixed, ours)[0, 1] > 0.95
 
 
 def random_trunk(scales, seed=0, size=50.0):
@@ -253,11 +283,15 @@ def test_the_published_fix_trains_inside_its_fixed_scales(planted):
         assert 0 <= outputs[head].min() <= outputs[head].max() <= np.float32(scale.scale)
 
 
-def test_bounded_heads_start_from_the_line_on_log_volatilities(fitted, planted):
-    from models.offset import fit_offset
-
+def offset_of(fitted):
     config, _, material, _, _ = fitted
-    offset = fit_offset(material.summaries, material.targets, material.train, config.network.spans, HeadLosses())
+    scaling = Standardisation.of(material.summaries, material.train)
+    return fit_offset(material.summaries, material.targets, material.train, scaling, config.network.spans, HeadLosses())
+
+
+def test_bounded_heads_start_from_the_line_on_log_volatilities(fitted, planted):
+    offset = offset_of(fitted)
+    config, _, material, _, _ = fitted
     n = material.summaries.shape[1]
     trunk = build_trunk(np.zeros(n), np.ones(n), material.scales, config.network, members=1, offset=offset)
     trunk.get_layer("volatility").kernel.assign(np.zeros((1, 32, 1)))
@@ -266,11 +300,42 @@ def test_bounded_heads_start_from_the_line_on_log_volatilities(fitted, planted):
     np.testing.assert_allclose(averaged(trunk, material.summaries[rows])["volatility"], line, rtol=1e-3)
 
 
-def test_the_line_keeps_the_promise_of_each_loss(fitted):
-    from models.offset import fit_offset
+def test_direction_starts_from_the_line_on_all_summaries(fitted):
+    config, _, material, evidence, _ = fitted
+    scaling = Standardisation.of(material.summaries, material.train)
+    line = fit_direction_line(
+        material.summaries, material.targets.direction, material.train, material.validation, scaling
+    )
+    network = config.network.model_copy(update={"heads": ("direction",)})
+    trunk = build_trunk(scaling.mean, scaling.sd, {}, network, members=2, direction_line=line)
+    trunk.get_layer("direction_logits").kernel.assign(np.zeros((2, 32, 2)))
+    (seen,) = scaling.blocks(material.summaries, evidence)
+    p_up = averaged(trunk, material.summaries[evidence])["direction"][:, 1]
+    np.testing.assert_allclose(p_up, 1 / (1 + np.exp(-seen @ line.slopes)), rtol=1e-4)
+    assert direction_auc(material.targets.direction[evidence], p_up) > 0.55
 
-    config, _, material, _, _ = fitted
-    offset = fit_offset(material.summaries, material.targets, material.train, config.network.spans, HeadLosses())
+
+def test_the_penalty_of_the_line_grows_where_there_is_nothing_to_find(fitted):
+    _, _, material, _, _ = fitted
+    scaling = Standardisation.of(material.summaries, material.train)
+    noise = np.random.default_rng(3).integers(0, 2, len(material.summaries)).astype(float)
+    line = fit_direction_line(material.summaries, noise, material.train, material.validation, scaling)
+    assert line.penalty >= 10
+
+
+def test_the_moments_of_blocks_are_those_of_all_rows(monkeypatch):
+    monkeypatch.setattr("models.offset._BLOCK", 7)
+    x = np.random.default_rng(0).normal(3, 2, (50, 4)).astype(np.float32)
+    x[:, 2] = 5.0
+    rows = np.arange(3, 45)
+    scaling = Standardisation.of(x, rows)
+    np.testing.assert_allclose(scaling.mean, x[rows].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(scaling.sd, [*x[rows].std(axis=0)[:2], 1.0, x[rows].std(axis=0)[3]], rtol=1e-5)
+
+
+def test_the_line_keeps_the_promise_of_each_loss(fitted):
+    offset = offset_of(fitted)
+    _, _, material, _, _ = fitted
     line = material.summaries[material.train] @ offset.slopes
     volatility, magnitude = (material.targets.volatility[material.train], material.targets.magnitude[material.train])
     assert np.mean(volatility**2 / np.exp(line + offset.intercepts["volatility"]) ** 2) == pytest.approx(1, rel=1e-4)
