@@ -57,6 +57,11 @@ class Fitted:
     curves: tuple[dict[str, float], ...]
     """One row an epoch: epoch, loss, val_loss, and val_<head> for each."""
     head_weights: Mapping[str, float]
+    head_shares: Mapping[str, float]
+    """Share of the gradient on the fusion layer that each head has with its weight, when training starts."""
+    threads: int
+    """CPU threads that TensorFlow really had."""
+    device: str
     seconds: float
 
 
@@ -95,7 +100,16 @@ def fit(material: Material, config: RetrainConfig, progress: Progress | None = N
             f"targets (the report's percentiles) or lower training.learning_rate = {training.learning_rate}."
         )
     loop.trunk.set_weights(best.weights)
-    return Fitted(loop.trunk, best.epoch, tuple(curves), loop.head_weights, time.monotonic() - started)
+    return Fitted(
+        trunk=loop.trunk,
+        epochs=best.epoch,
+        curves=tuple(curves),
+        head_weights=loop.head_weights,
+        head_shares=loop.head_shares,
+        threads=tf.config.threading.get_intra_op_parallelism_threads(),
+        device=_device(),
+        seconds=clock.elapsed,
+    )
 
 
 def settle(training: TrainingConfig) -> None:
@@ -112,6 +126,11 @@ def settle(training: TrainingConfig) -> None:
         tf.config.experimental.enable_op_determinism()
     if training.require_gpu and not tf.config.list_physical_devices("GPU"):
         raise TrainingFailed(_no_gpu())
+
+
+def _device() -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
 
 
 def _no_gpu() -> str:
@@ -165,7 +184,7 @@ class _Loop:
         for head in self.bounded:
             clipped = np.minimum(getattr(material.targets, head), material.scales[head].scale)
             self.targets[head] = tf.constant(clipped, tf.float32)
-        self.head_weights = self._head_weights()
+        self.head_weights, self.head_shares = self._balance()
         self.first_loss: float | None = None
         # The first prediction of a head that starts from a line is the line's own; the network adds what it learns.
         if config.network.offset != "none":
@@ -248,15 +267,30 @@ class _Loop:
     def _weighted(self, losses: Mapping[str, Any]) -> Any:
         return tf.add_n([self.head_weights[head] * tf.reduce_sum(loss) for head, loss in losses.items()])
 
-    def _head_weights(self) -> dict[str, float]:
+    def _balance(self) -> tuple[dict[str, float], dict[str, float]]:
         """Weights that give each head its share of the gradient on the fusion layer: measured once, then fixed.
+
+        Returns:
+            The weights, and the shares that come of them.
+        """
+        norms = self._gradient_norms()
+        asked = self.config.training.gradient_shares
+        weights = dict.fromkeys(norms, 1.0)
+        if asked is not None:
+            unit = norms["direction"] / asked.direction
+            weights = {head: getattr(asked, head) * unit / norm for head, norm in norms.items()}
+        total = sum(weights[head] * norm for head, norm in norms.items())
+        shares = {head: weights[head] * norm / total for head, norm in norms.items()}
+        told = (f"{head} {weights[head]:.3g} ({share:.1%} of the gradient)" for head, share in shares.items())
+        log.info("head weights: %s", ", ".join(told))
+        return weights, shares
+
+    def _gradient_norms(self) -> dict[str, float]:
+        """Norm of each head's gradient on the fusion layer, over some of the training rows.
 
         The kernels of the bounded heads are small while it is measured, so that the predictions lie where training
         starts; a gradient on the fusion layer is proportional to its head's kernel, which is made up for.
         """
-        shares = self.config.training.gradient_shares
-        if shares is None:
-            return dict.fromkeys(self.trunk.output, 1.0)
         probe = keras.Model(self.trunk.input, {**self.trunk.output, "fusion": self.trunk.get_layer("fusion").output})
         stride = max(1, len(self.material.train) // _PROBE_ROWS)
         summaries, targets = self._at(self.material.train[::stride])
@@ -266,11 +300,7 @@ class _Loop:
             losses = self._losses(outputs, targets)
         norms = {head: float(tf.norm(tape.gradient(loss, outputs["fusion"]))) for head, loss in losses.items()}
         self._scale_kernels(self.bounded, 1 / _SMALL)
-        norms |= {head: norms[head] / _SMALL for head in self.bounded}
-        unit = norms["direction"] / shares.direction
-        weights = {head: getattr(shares, head) * unit / norm for head, norm in norms.items()}
-        log.info("head weights %s", ", ".join(f"{head} {weight:.3g}" for head, weight in weights.items()))
-        return weights
+        return norms | {head: norms[head] / _SMALL for head in self.bounded}
 
     def _scale_kernels(self, names: Iterable[str], factor: float) -> None:
         for name in names:

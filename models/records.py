@@ -147,6 +147,12 @@ class CandidateRecord(Record):
     seconds: float
     head_weights: dict[str, float]
     """Loss weight of each head, set once so that it gets its share of the gradient."""
+    head_shares: dict[str, float] = Field(default_factory=dict)
+    """Share of the gradient on the fusion layer that each head has with its weight, when training starts."""
+    threads: int | None = None
+    """CPU threads of the fit; its weights are reproducible for one number of threads."""
+    device: str = ""
+    """What it ran on: CPU, or the name of the GPU."""
 
 
 class Check(Record):

@@ -36,7 +36,7 @@ from models.page import (
     to_html,
     to_markdown,
 )
-from models.records import Check, CheckGroup, Finding, NightResult, Scale
+from models.records import CandidateRecord, Check, CheckGroup, Finding, NightResult, Scale
 
 _QUESTIONS: dict[CheckGroup, str] = {
     "health": "Is it healthy?",
@@ -77,6 +77,8 @@ class NightMaterial:
     """`epoch, loss, val_loss, val_direction, val_volatility, val_magnitude, chosen`."""
     evidence: pd.DataFrame
     """The out-of-sample frame that the gate judged on."""
+    candidate: CandidateRecord | None = None
+    """How it was trained; None when the night ended before."""
     sectors: Mapping[str, str] | None = None
     """Symbol → sector, where the source has them."""
     note: str | None = None
@@ -104,7 +106,7 @@ def night_page(material: NightMaterial) -> Page:
         _checks(result),
         _data(material),
         _targets(material),
-        _training(material.curves),
+        _training(material),
         _direction(material),
         _bounded_heads(material),
         _groups(material),
@@ -285,11 +287,22 @@ def _with_tonight(material: NightMaterial) -> pd.DataFrame:
     return pd.concat([past[past["session"] < session], pd.DataFrame([facts])], ignore_index=True)
 
 
-def _training(curves: pd.DataFrame) -> Section:
+def _training(material: NightMaterial) -> Section:
+    curves, candidate = material.curves, material.candidate
     if curves.empty:
         return Section("Training", ())
     drawn = Picture(pictures.learning_curves(curves), "Training and validation loss by epoch, the chosen epoch marked")
-    return Section("Training", (Pictures((drawn,)),))
+    return Section("Training", (Pictures((drawn,)), *(() if candidate is None else (_head_table(candidate),))))
+
+
+def _head_table(candidate: CandidateRecord) -> Table:
+    columns = (Column("head", width=16), *(Column(name, numeric=True) for name in ("share of the gradient", "weight")))
+    rows = tuple(
+        (head, f"{share:.1%}", f"{candidate.head_weights[head]:.3g}") for head, share in candidate.head_shares.items()
+    )
+    where = f" on {candidate.device} with {candidate.threads} CPU threads" if candidate.device else ""
+    caption = f"Heads on the fusion layer when training started; {candidate.seconds:.0f} s{where}"
+    return Table(columns, rows, caption)
 
 
 def _direction(material: NightMaterial) -> Section:

@@ -158,6 +158,8 @@ def facts_of(outcome: Outcome) -> dict[str, float | None]:
     for head, scale in outcome.scales.items():
         facts |= {f"{head}_{name}": getattr(scale, name) for name in ("scale", "proposed", "mean", "median")}
         facts |= {f"{head}_{level}": value for level, value in scale.percentiles.items()}
+    if outcome.candidate is not None:
+        facts["training_threads"] = outcome.candidate.threads
     kept = ("direction_auc", "volatility_qlike")
     return facts | {name: outcome.verdict.metrics[name] for name in kept if name in outcome.verdict.metrics}
 

@@ -61,6 +61,7 @@ def report_night(
         ),
         scales=outcome.scales,
         history=_last_nights(locations, result.night_id),
+        candidate=outcome.candidate,
         curves=files.read_frame("curves") if trained else pd.DataFrame(),
         evidence=files.read_frame("candidate/evidence") if trained else pd.DataFrame(),
         note=config.note or None,

@@ -85,6 +85,9 @@ def _fit(files: NightFiles, config: RetrainConfig, deadline: datetime | None) ->
         epochs=fitted.epochs,
         seconds=fitted.seconds,
         head_weights=dict(fitted.head_weights),
+        head_shares=dict(fitted.head_shares),
+        threads=fitted.threads,
+        device=fitted.device,
     )
     files.write_record("candidate", candidate)
     return candidate

@@ -5,7 +5,18 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from models.records import Account, Finding, NightResult, Scale, Snapshot, above, at_least, at_most, within
+from models.records import (
+    Account,
+    CandidateRecord,
+    Finding,
+    NightResult,
+    Scale,
+    Snapshot,
+    above,
+    at_least,
+    at_most,
+    within,
+)
 from models.report import NightMaterial
 
 SESSION = date(2010, 8, 19)
@@ -86,6 +97,24 @@ def curves(n_epochs: int = 9, chosen: int = 7) -> pd.DataFrame:
             "val_magnitude": 0.11 + 0.05 * np.exp(-epoch / 2) + bowl,
             "chosen": epoch == chosen,
         }
+    )
+
+
+def candidate() -> CandidateRecord:
+    """How the candidate was trained."""
+    return CandidateRecord(
+        version="2010-08-19-5f0c11ab",
+        uri="nights/5f0c11ab90d34e7c/candidate",
+        hashes={},
+        scales={},
+        trained_until=date(2010, 5, 19),
+        recipe="r",
+        epochs=7,
+        seconds=31.2,
+        head_weights={"direction": 1.0, "volatility": 0.031, "magnitude": 0.42},
+        head_shares={"direction": 0.7, "volatility": 0.2, "magnitude": 0.1},
+        threads=2,
+        device="CPU",
     )
 
 
@@ -171,6 +200,7 @@ def material(verdict: str = "promote", n_sessions: int = 60, n_symbols: int = 30
         scales=scales,
         history=history(scales),
         curves=curves(),
+        candidate=candidate(),
         evidence=frame,
         sectors={symbol: SECTORS[k % len(SECTORS)] for k, symbol in enumerate(sorted(set(frame["symbol"])))},
         note="The demo's settings were chosen with its own scores in view, so its AUC proves no skill.",

@@ -1,0 +1,53 @@
+"""The same snapshot, configuration and code give the same weights, bit for bit, wherever and whenever they are run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FIT = """
+import hashlib
+from models.config import RetrainConfig
+from models.dataset import Dataset
+from models.features import summaries
+from models.panel import build_panel
+from models.synthetic import MarketSettings, synthetic_market
+from models.fit import Material, fit
+
+config = RetrainConfig.model_validate({
+    "network": {"window": 21, "spans": [1, 3, 8]},
+    "training": {"validation_sessions": 20, "max_epochs": 2, "batch_size": 256},
+})
+bars = synthetic_market(MarketSettings(symbols=25, sessions=200)).bars
+dataset = Dataset.of(bars, build_panel(bars, config.data).market, config)
+seen = summaries(dataset.panel, 21, (1, 3, 8))
+fitted = fit(Material(seen, dataset.targets, dataset.train, dataset.validation, dataset.scales()), config)
+digest = hashlib.sha256()
+for weights in fitted.trunk.get_weights():
+    digest.update(weights.tobytes())
+print(digest.hexdigest(), fitted.threads, fitted.device)
+"""
+
+
+def fit_elsewhere(directory: Path, **environment: str) -> subprocess.Popen:
+    directory.mkdir()
+    return subprocess.Popen(
+        [sys.executable, "-c", FIT],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_processes_in_other_directories_on_other_days_make_the_same_weights(tmp_path):
+    """The two time zones never have the same date."""
+    runs = [
+        fit_elsewhere(tmp_path / "one", PYTHONHASHSEED="1", TZ="Pacific/Kiritimati"),
+        fit_elsewhere(tmp_path / "two", PYTHONHASHSEED="2", TZ="Pacific/Pago_Pago"),
+    ]
+    first, second = (run.communicate(timeout=300)[0].split() for run in runs)
+    assert len(first[0]) == 64
+    assert first == second
+    assert first[1:] == ["2", "CPU"]
