@@ -204,6 +204,37 @@ def rollback(
 
 
 @app.command()
+def synthetic(
+    path: Annotated[str, typer.Argument(metavar="FILE", help="Where to write the bars: Parquet.")],
+    symbols: Annotated[int | None, typer.Option(metavar="N", help="Symbols. Default: 200.")] = None,
+    sessions: Annotated[int | None, typer.Option(metavar="N", help="Sessions. Default: 1500.")] = None,
+    edge: Annotated[
+        float | None, typer.Option(metavar="R", help="Strength of what can be known of direction; 0: none.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is drawn.")] = None,
+    gaps: Annotated[float | None, typer.Option(metavar="SHARE", help="Share of bars that are absent.")] = None,
+    splits: Annotated[int | None, typer.Option(metavar="N", help="Symbols with an unadjusted split.")] = None,
+    stuck: Annotated[
+        int | None, typer.Option(metavar="N", help="Symbols whose price stands still for a while.")
+    ] = None,
+    delistings: Annotated[int | None, typer.Option(metavar="N", help="Symbols that end early.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write a synthetic market to try the tool on, and tell the best that anybody could forecast of it."""
+    asked = {
+        "symbols": symbols, "sessions": sessions, "edge": edge, "seed": seed,
+        "gaps": gaps, "splits": splits, "stuck": stuck, "delistings": delistings,
+    }  # fmt: skip
+    with _working(debug):
+        from flows import console
+        from models.synthetic import described_market
+
+        result = described_market(path, {name: value for name, value in asked.items() if value is not None})
+    _print(result, as_json, console.show_record)
+
+
+@app.command()
 def up(
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Where the server listens. Default: 127.0.0.1.")

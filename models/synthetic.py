@@ -8,18 +8,24 @@ the little that past returns add.
 Formulas and their derivation: docs/model.md, 'A market with a known answer'.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 from scipy.signal import lfilter
 from scipy.special import psi
 
 from models.calendar import Calendar
-from models.config import Section
-from models.panel import BoolArray, FloatArray
+from models.config import RetrainConfig, Section
+from models.errors import ConfigError
+from models.panel import BoolArray, FloatArray, build_panel
+from models.records import Record
+from models.scores import direction_auc, qlike
+from models.targets import compute_targets
 
 _GAP: Final = 0.5
 """Standard deviation of the opening gap in units of the symbol's own daily volatility."""
@@ -130,6 +136,68 @@ def synthetic_market(settings: MarketSettings | None = None, horizon: PositiveIn
     )
     timestamp = bars["session"].dt.tz_localize("UTC").astype("datetime64[us, UTC]")
     return SyntheticMarket(settings, bars.assign(timestamp=timestamp).reset_index(drop=True), best, faults)
+
+
+class WrittenMarket(Record):
+    """A market that was written to a file, and the ceilings for whoever learns from it."""
+
+    path: str
+    bars: int
+    symbols: int
+    first: date
+    last: date
+    best_direction_auc: float
+    """Over five sessions, on the market's own bars."""
+    best_volatility_qlike: float
+    faults: tuple[str, ...]
+    """`kind symbol session` of each."""
+
+
+def described_market(path: str, changes: Mapping[str, object]) -> WrittenMarket:
+    """Draw a market, write it as a delivery and tell the best that anybody could forecast of it.
+
+    Args:
+        path: Parquet file to write: `symbol, timestamp, open, high, low, close, volume`.
+        changes: Settings that differ from the reference market's.
+
+    Raises:
+        ConfigError: a setting is out of its range, or the file cannot be written.
+    """
+    try:
+        market = synthetic_market(MarketSettings.model_validate(changes))
+        delivered = market.bars.assign(timestamp=market.bars["session"].dt.date)
+        delivered[["symbol", "timestamp", *_PRICES, "volume"]].to_parquet(path, index=False)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"No synthetic market in {path}: {_in_words(error)}") from error
+    auc, best = _ceilings(market)
+    return WrittenMarket(
+        path=path,
+        bars=len(market.bars),
+        symbols=market.settings.symbols,
+        first=market.bars["session"].min().date(),
+        last=market.bars["session"].max().date(),
+        best_direction_auc=round(auc, 4),
+        best_volatility_qlike=round(best, 4),
+        faults=tuple(f"{fault.kind} {fault.symbol} {fault.session:%Y-%m-%d}" for fault in market.faults.itertuples()),
+    )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
+    return str(error)
+
+
+def _ceilings(market: SyntheticMarket) -> tuple[float, float]:
+    """AUC and QLIKE of the best forecasts on the market's own targets; bars beside a fault have none."""
+    config = RetrainConfig()
+    panel = build_panel(market.bars, config.data)
+    targets = compute_targets(panel, config.targets)
+    rows = np.flatnonzero(targets.known & panel.present)
+    at = pd.DataFrame({"symbol": panel.symbol_of(rows), "session": panel.session_of(rows), "row": rows})
+    best = at.merge(market.best, on=["symbol", "session"])
+    auc = direction_auc(targets.direction[best["row"]], best["alpha"].to_numpy())
+    return auc, qlike(targets.volatility[best["row"]], best["volatility"].to_numpy())
 
 
 _PRICES: Final = ("open", "high", "low", "close")

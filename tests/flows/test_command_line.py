@@ -51,7 +51,7 @@ def test_the_configuration_is_checked_before_anything_heavy_is_imported(argument
 
 
 def test_the_commands_are_those_of_the_manual():
-    assert COMMANDS == ["ingest", "retrain", "score", "status", "rollback", "up", "down", "show-config"]
+    assert COMMANDS == ["ingest", "retrain", "score", "status", "rollback", "synthetic", "up", "down", "show-config"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

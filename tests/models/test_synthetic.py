@@ -1,13 +1,15 @@
 """The market with a known answer: its formulas against its own draws, and the faults that it is asked for."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
 from models.config import RetrainConfig
+from models.errors import ConfigError
 from models.panel import build_panel
 from models.scores import direction_auc, qlike
-from models.synthetic import MarketSettings, best_auc, best_qlike, synthetic_market
+from models.synthetic import MarketSettings, best_auc, best_qlike, described_market, synthetic_market
 from models.targets import compute_targets
 
 GAUSSIAN = {"tail": None, "symbols": 150, "sessions": 600}
@@ -92,3 +94,22 @@ def test_more_faults_than_symbols_are_refused():
 def test_a_calendar_that_ends_too_soon_is_refused():
     with pytest.raises(ValueError, match="Start earlier or ask for fewer"):
         synthetic_market(MarketSettings(symbols=2, sessions=8000))
+
+
+def test_a_written_market_is_a_delivery_that_says_its_ceilings(tmp_path):
+    path = str(tmp_path / "market.parquet")
+    told = described_market(path, {"symbols": 30, "sessions": 300, "edge": 0.3, "splits": 1})
+    bars = pd.read_parquet(path)
+    assert bars.columns.tolist() == ["symbol", "timestamp", "open", "high", "low", "close", "volume"]
+    assert len(bars) == told.bars == 9000
+    assert told.best_direction_auc == pytest.approx(best_auc(MarketSettings(edge=0.3), 5), abs=0.03)
+    assert told.faults[0].startswith("split S000")
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "words"),
+    [("m.parquet", {"symbols": 1}, "symbols: .* greater than or equal to 2"), ("none/m.parquet", {}, "non-existent")],
+)
+def test_what_cannot_be_written_is_told(tmp_path, path, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        described_market(str(tmp_path / path), {"sessions": 40, "symbols": 3, **changes})
