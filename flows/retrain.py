@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 
 from flows.approval import with_approval
-from flows.ending import ended, name_of_run, scheduled_start, skipped
+from flows.ending import ended, name_after, name_of_run, scheduled_start, skipped
 from flows.train import train_where_it_belongs
 from models.calendar import Calendar
 from models.clean_process import CleanProcess
@@ -80,6 +80,7 @@ def _night(session: date | None, config: RetrainConfig, deliveries: Sequence[str
         delivered = [ingest_delivery(uri.replace("{session}", str(session)), config) for uri in deliveries]
     with timings("snapshot"):
         night = take_snapshot(session, config)
+    name_after(night.snapshot.session)
     with only_run_of(night, config), decision_told(night, config):
         if (recorded := recorded_result(night, config)) is not None:
             return with_delivery(recorded, delivered, timings) if delivered else recorded

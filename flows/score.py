@@ -4,7 +4,7 @@ from datetime import date
 
 from prefect import flow
 
-from flows.ending import name_of_run
+from flows.ending import name_after, name_of_run
 from models.config import DEFAULT, RetrainConfig
 from tasks.score import ScoreResult, score_session
 from tasks.status_page import publish_status
@@ -21,5 +21,7 @@ def score(session: date | None = None, config: RetrainConfig = DEFAULT, allow_st
         allow_stale: Score on the last good bars although the newest delivery was stopped.
     """
     result = score_session(session, config, allow_stale)
+    if result.session is not None:
+        name_after(result.session)
     publish_status(config, return_state=True)  # a page that fails is no reason for this to fail
     return result

@@ -57,6 +57,7 @@ def test_a_night_trains_on_the_worker_of_another_pool_and_gets_the_candidate_by_
     assert trained.parameters["storage"] == {}
     files = NightFiles(Locations(StorageConfig(home=str(served_home))), trained.parameters["night_id"])
     result = files.read_record("result", NightResult)
+    assert run.name == f"retrain {result.session}", "known by now, although it was started for the last session"
     assert result.version == files.read_record("candidate", CandidateRecord).version
     assert Path(result.report).exists()
     assert "validation loss" in log_of(prefect_server, run), "the progress of the training is in the night's own log"
