@@ -61,13 +61,7 @@ def show_deliveries(deliveries: Iterable[DeliveryRecord], total: Account, file: 
 
 def show_score(result: "ScoreResult", file: IO[str] | None = None) -> None:
     """What was published, or why nothing was."""
-    console = _console(file)
-    if result.version is None:
-        console.print(result.why)
-        return
-    done = f"{count(result.predictions)} predictions published" if result.published else "Nothing published"
-    stale = " These bars are older than they should be: the newest delivery was stopped." if result.stale else ""
-    console.print(f"{done} for session {result.session} by {result.version}: {result.why}.{stale}")
+    _console(file).print(result.sentence)
 
 
 def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
