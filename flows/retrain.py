@@ -11,7 +11,7 @@ from flows.ending import ended, name_after, name_of_run, scheduled_start, skippe
 from flows.train import train_where_it_belongs
 from models.calendar import Calendar
 from models.clean_process import CleanProcess
-from models.config import DEFAULT, RetrainConfig
+from models.config import DEFAULT, Day, RetrainConfig
 from models.errors import ConfigError, DeadlinePassed
 from models.gate import too_little_history
 from models.night import NightRecord
@@ -41,7 +41,7 @@ from tasks.tell import decision_told, tell_failure
 
 @flow(name="retrain", flow_run_name=name_of_run, on_failure=[tell_failure])
 def retrain(
-    session: date | None = None,
+    session: Day | None = None,
     deliveries: Sequence[str] = (),
     promote: bool = True,
     scheduled: bool = False,

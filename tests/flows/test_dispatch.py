@@ -9,6 +9,7 @@ import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import LogSort
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Pending, Scheduled
 
 from models.config import StorageConfig
@@ -124,6 +125,12 @@ def test_a_gpu_worker_with_another_home_fails_the_night_with_that_reason(prefect
     assert run.state.is_failed()
     assert f"{elsewhere}/nights" in run.state.message
     assert "set NOCTURNE_HOME" in run.state.message
+
+
+def test_a_session_that_is_no_date_is_refused_before_a_run_is_made_of_it(prefect_server):
+    with pytest.raises(PrefectHTTPStatusError, match="409") as refused:
+        start(prefect_server, session="yesterday")
+    assert "'yesterday' does not match" in refused.value.response.text
 
 
 def test_a_scheduled_run_on_a_day_without_a_session_ends_completed_and_named_skipped(prefect_server):
