@@ -45,6 +45,7 @@ from models.credentials import without_credentials
 from models.locations import Locations, is_local
 from models.night import PACKAGES, code_hash
 from models.records import Record
+from models.registry import out_of_reach
 from models.settings import Settings
 
 POOLS: Final = ("cpu", "gpu")
@@ -112,6 +113,9 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
     """
     locations = Locations(settings.config.storage)
     place = place_of(locations)
+    silent = out_of_reach(locations)
+    if silent:  # it may only be late, as after a reboot, so the rest is brought up all the same
+        say(silent)
     with alone(str(place)):
         running = _as_wanted(recall(place) or Running(), wanted)
         house = _House(place, locations, running, environment, say)
@@ -125,7 +129,7 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
         services=dict(house.told),
         deployments=told,
         automations=told_by_server,
-        warnings=_warnings(house.running, environment),
+        warnings=(*filter(None, (silent,)), *_warnings(house.running, environment)),
         next=(
             "a night now: Deployments, retrain/nightly, Custom run in the UI; or `nocturne retrain`, seen there too",
             "stop all of it: `nocturne down`",

@@ -251,6 +251,7 @@ def test_what_does_not_come_up_is_told_with_the_end_of_its_log(tmp_path):
     told = nocturne(tmp_path, "up", "--port", str(free_port()), NOCTURNE_STORAGE__TRACKING_URI="http://mlflow.example")
     nocturne(tmp_path, "down")
     assert told.returncode == 1
+    assert "The model registry at http://mlflow.example does not answer" in told.stderr
     assert "server ended before it could answer" in told.stderr
     assert "file is not a database" in told.stderr
     assert "hunter2" not in told.stderr
