@@ -224,7 +224,7 @@ def out_of_reach(locations: Locations) -> str | None:
     uri = without_credentials(locations.tracking_uri)
     if not _is_server(uri) or (why := _why_silent(uri)) is None:
         return None
-    return f"The model registry at {uri} does not answer as it should: {why}. No night can end so. {_OF_A_SERVER}"
+    return f"The model registry at {uri} does not answer as it should: {why}. Nights fail until it does. {_OF_A_SERVER}"
 
 
 def _why_silent(address: str) -> str | None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -42,8 +42,7 @@ class Place:
         )  # fmt: skip
 
     def apply(self, *options: str) -> dict[str, Any]:
-        block = ("--block", "custom-webhook/ops", "--late-after", "10")
-        done = self.nocturne("automations", "apply", *block, *options, "--json")
+        done = self.nocturne("automations", "apply", "--block", "custom-webhook/ops", *options, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -106,7 +105,7 @@ def place(tmp_path_factory) -> Iterator[Place]:
             env={**running.environment, "HOST": received.host, "TOKEN": SECRET},
             check=True,
         )
-        one.apply()
+        one.apply("--late-after", "10")
         running.do("work-pool", "create", POOL, "--type", "process")
         yield one
 
@@ -146,6 +145,13 @@ def test_applying_again_makes_no_second_automation_and_leaves_a_paused_one_pause
         client.resume_automation(paused.id)
     assert [one["name"] for one in done["automations"] if not one["enabled"]] == ["nocturne: timed out"]
     assert {one["done"] for one in done["automations"]} == {"updated"}
+
+
+def test_applying_again_without_it_leaves_the_patience_with_late_runs_as_it_was(place):
+    place.apply()
+    with place.server.client() as client:
+        (late,) = client.read_automations_by_name("nocturne: late")
+    assert late.trigger.within == timedelta(seconds=10)
 
 
 def test_a_block_that_is_not_there_is_refused_with_how_to_create_it(place):
