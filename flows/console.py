@@ -77,6 +77,8 @@ def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
         console.print(f"Champion {champion.version}, trained for session {champion.session}")
         console.print(f"serves since {moment(champion.since)}: {champion.reason}")
     if not report.nights:
+        meant = "If another home is meant, name it in NOCTURNE_HOME or storage.home."
+        console.print(f"Looked in {report.home}. {meant}", soft_wrap=True)
         return
     table = _table("session", "decided at", "verdict", "version", "serves after", "reason")
     for night in report.nights:
