@@ -227,8 +227,9 @@ def up(
     deliveries = _deliveries(None, demo)
     with _working(debug) as progress:
         from flows import console, services
+        from flows.nightly import parameters_of
 
-        given = services.parameters_of(settings, deliveries)
+        given = parameters_of(settings, deliveries)
         chosen = given if config or assignments or demo or given["config"] else None
         report = services.up(
             settings, services.Wanted(host, port, mlflow_port, block, on_arrival, chosen), progress.say

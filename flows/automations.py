@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from flows.arrival import EVENT
+from flows.nightly import NIGHTLY
 from models.credentials import without_credentials
 from models.errors import ConfigError, NocturneError
 from models.messages import EVENTS
@@ -52,7 +53,6 @@ ENDED: Final = (
 )
 PREFECT_HEARTBEAT_S: Final = 180
 """What Prefect does where nobody says otherwise."""
-NIGHTLY: Final = "retrain/nightly"
 LATE_AFTER: Final = timedelta(minutes=5)
 ONE_NIGHT: Final = timedelta(hours=12)
 """Of the deliveries for one session, the first in this time starts its night."""

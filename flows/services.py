@@ -24,6 +24,7 @@ from urllib.error import HTTPError
 import yaml
 
 from flows.environment import PROJECT, QUIET, make_private
+from flows.nightly import NIGHTLY, in_words
 from flows.running import (
     AUTH_OF_CLIENT,
     AUTH_OF_SERVER,
@@ -74,6 +75,8 @@ class UpReport(Record):
     services: dict[str, str]
     """Service → started or running already, with its process id."""
     deployments: str
+    configuration: str
+    """What the nights are given: it stays as it is until somebody says otherwise."""
     automations: str
     """What the server does by itself, and whom it tells."""
     warnings: tuple[str, ...]
@@ -128,6 +131,7 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
         logs=str(house.logs),
         services=dict(house.told),
         deployments=told,
+        configuration=in_words(house.api.ask(f"/deployments/name/{NIGHTLY}")["parameters"], wanted.parameters is None),
         automations=told_by_server,
         warnings=(*filter(None, (silent,)), *_warnings(house.running, environment)),
         next=(
@@ -161,15 +165,6 @@ def _lost(api: Api, service: str, why: str) -> list[str]:
         return api.close_lost_runs(_worker(service.removeprefix("worker-")), why)
     except OSError:  # the server has ended already, or does not know us: the runs are closed by the next `up`
         return []
-
-
-def parameters_of(settings: Settings, deliveries: Sequence[str]) -> dict[str, Any]:
-    """What the deployments are given: the settings that are not the default, to be seen and changed in the form.
-
-    Storage is none of them: the workers have it in their environment.
-    """
-    config = settings.config.model_dump(mode="json", exclude_defaults=True, exclude={"storage"})
-    return {"config": config, "deliveries": list(deliveries)}
 
 
 def _as_wanted(running: Running, wanted: Wanted) -> Running:
