@@ -1,6 +1,7 @@
 """Each thing that matters is told once: a real Prefect server with our automations, a worker, and a receiver."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -253,6 +254,18 @@ def test_a_promotion_is_told_with_its_reason_checks_report_and_link(place, first
     assert f"Report: {night.report}" in message
     for check in night.checks:
         assert (f"• {check.name} {value_and_bound(check)[0]}" in message) is not check.passed
+
+
+@pytest.mark.slow
+def test_a_kept_champion_is_told_once_with_its_reason_and_link(place, retrain, first_night):
+    home = shutil.copytree(place.root / "home", place.root / "kept")
+    run_id = place.start(retrain, session="2016-03-01", config=settings(home))  # a session without bars of its own
+    assert place.ended(run_id).is_completed(), place.run(run_id).state
+    message = place.receiver.told(link(run_id, place))
+    assert "Nocturne 2016-03-01: kept the champion" in message
+    assert "Why: no data: no bars of 2016-03-01 were known" in message
+    place.settle()
+    assert len(place.receiver.texts(link(run_id, place))) == 1
 
 
 @pytest.mark.slow
