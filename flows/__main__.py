@@ -258,8 +258,9 @@ def up(
     deliveries = _deliveries(None, demo)
     with _working(debug) as progress:
         from flows import console, services
+        from flows.nightly import parameters_of
 
-        given = services.parameters_of(settings, deliveries)
+        given = parameters_of(settings, deliveries)
         chosen = given if config or assignments or demo or given["config"] else None
         report = services.up(
             settings, services.Wanted(host, port, mlflow_port, block, on_arrival, chosen), progress.say
@@ -321,8 +322,13 @@ def apply(
         ),
     ] = None,
     late_after: Annotated[
-        float, typer.Option(min=10, metavar="SECONDS", help="How late a run may begin before somebody is told.")
-    ] = 300,
+        float | None,
+        typer.Option(
+            min=10,
+            metavar="SECONDS",
+            help="How late a run may begin before somebody is told. Default: as it is, and 300 at first.",
+        ),
+    ] = None,
     on_arrival: OnArrival = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -341,7 +347,8 @@ def apply(
         from flows.services import HEARTBEAT_S
 
         beat = timedelta(seconds=heartbeat or (HEARTBEAT_S if of_up else rules.PREFECT_HEARTBEAT_S))
-        applied = rules.apply(block, beat, timedelta(seconds=late_after), on_arrival)
+        late = timedelta(seconds=late_after) if late_after else None
+        applied = rules.apply(block, beat, late, on_arrival)
     _print(applied, as_json, console.show_automations)
 
 

@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from flows.arrival import EVENT
+from flows.nightly import NIGHTLY
 from models.credentials import without_credentials
 from models.errors import ConfigError, NocturneError
 from models.messages import EVENTS
@@ -52,7 +53,7 @@ ENDED: Final = (
 )
 PREFECT_HEARTBEAT_S: Final = 180
 """What Prefect does where nobody says otherwise."""
-NIGHTLY: Final = "retrain/nightly"
+LATE_AFTER: Final = timedelta(minutes=5)
 ONE_NIGHT: Final = timedelta(hours=12)
 """Of the deliveries for one session, the first in this time starts its night."""
 ONCE: Final = timedelta(minutes=5)
@@ -86,7 +87,7 @@ class ServerUnavailable(NocturneError):
 def apply(
     block: str | None = None,
     heartbeat: timedelta = timedelta(seconds=PREFECT_HEARTBEAT_S),
-    late_after: timedelta = timedelta(minutes=5),
+    late_after: timedelta | None = None,
     on_arrival: bool = False,
 ) -> Applied:
     """Create or update our automations on the configured Prefect server; the same call again changes nothing.
@@ -95,7 +96,8 @@ def apply(
         block: Notification block that the messages go to, `type/name`; None makes only what needs none.
         heartbeat: How often a run says that it is alive: PREFECT_FLOWS_HEARTBEAT_FREQUENCY of the workers, by default
             three minutes. If this is less than theirs, healthy runs are marked crashed.
-        late_after: A run that has not begun so long after it became late is told.
+        late_after: A run that has not begun so long after it became late is told; None leaves that as it is on the
+            server, and is five minutes at first.
         on_arrival: Also start the night of a session when its delivery is ingested.
 
     Raises:
@@ -114,7 +116,7 @@ def apply(
             if on_arrival:
                 wanted.append(_on_arrival(client))
             if block is not None:
-                wanted += _messages(_notifier(client, block), late_after)
+                wanted += _messages(_notifier(client, block), late_after or _present_patience(client))
             done = tuple(_put(client, one) for one in wanted)
             why = f"messages go to {block}" if block else _why_without_block(client)
     except HTTPError as error:
@@ -180,6 +182,12 @@ def _on_arrival(client: SyncPrefectClient) -> AutomationCore:
         ),
         actions=[RunDeployment(deployment_id=nightly.id, parameters={"session": session})],
     )
+
+
+def _present_patience(client: SyncPrefectClient) -> timedelta:
+    found = client.read_automations_by_name(automation_of("late"))
+    trigger = found[0].trigger if found else None
+    return trigger.within if isinstance(trigger, EventTrigger) else LATE_AFTER
 
 
 def _messages(block: UUID, late_after: timedelta) -> Iterator[AutomationCore]:

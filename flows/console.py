@@ -61,13 +61,7 @@ def show_deliveries(deliveries: Iterable[DeliveryRecord], total: Account, file: 
 
 def show_score(result: "ScoreResult", file: IO[str] | None = None) -> None:
     """What was published, or why nothing was."""
-    console = _console(file)
-    if result.version is None:
-        console.print(result.why)
-        return
-    done = f"{count(result.predictions)} predictions published" if result.published else "Nothing published"
-    stale = " These bars are older than they should be: the newest delivery was stopped." if result.stale else ""
-    console.print(f"{done} for session {result.session} by {result.version}: {result.why}.{stale}")
+    _console(file).print(result.sentence)
 
 
 def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
@@ -83,6 +77,8 @@ def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
         console.print(f"Champion {champion.version}, trained for session {champion.session}")
         console.print(f"serves since {moment(champion.since)}: {champion.reason}")
     if not report.nights:
+        meant = "If another home is meant, name it in NOCTURNE_HOME or storage.home."
+        console.print(f"Looked in {report.home}. {meant}", soft_wrap=True)
         return
     table = _table("session", "decided at", "verdict", "version", "serves after", "reason")
     for night in report.nights:

@@ -1,8 +1,13 @@
 """How a run looks in Prefect: its name, when it was meant to start, and the state it ends in."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import cast
 
+from httpx import HTTPError
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -10,11 +15,27 @@ from models.records import NightResult
 
 
 def name_of_run() -> str:
-    """`retrain 2024-07-03`; a run that has to find its session out is named by when it was meant to start."""
+    """`retrain 2024-07-03`; a run that has to find its session out is called so later, by `name_after`."""
     parameters, flow = flow_run.parameters, flow_run.flow_name
     if session := parameters.get("session"):
         return f"{flow} {session}"
     return f"{flow} of {scheduled_start():%Y-%m-%d %H:%M} UTC" if parameters.get("scheduled") else f"{flow} latest"
+
+
+def name_after(session: date) -> None:
+    """Rename this run after its session, as soon as that is known; a name that cannot be set fails no night."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    name = f"{flow_run.flow_name} {session}"
+    if run is None or run.name == name:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_name(run.id, name)
+    except (HTTPError, PrefectException) as error:
+        get_run_logger().warning("this run keeps the name %r: Prefect did not take %r (%s)", run.name, name, error)
+        return
+    run.name = name  # for what this process still tells of it, such as its failure
 
 
 def scheduled_start() -> datetime:

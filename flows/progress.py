@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from models.notation import duration
+from tasks.run_log import SUMMARY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +72,7 @@ class Progress(logging.Handler):
         elif run not in self._since:
             self._since[run] = time.monotonic()
             self.say(stage)
-        elif record.levelno == logging.INFO:
+        elif record.levelno == logging.INFO and not hasattr(record, SUMMARY):
             self._message(record)
 
     def _message(self, record: logging.LogRecord) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 from prefect import flow
 
 from flows.approval import with_approval
-from flows.ending import ended, name_of_run, scheduled_start, skipped
+from flows.ending import ended, name_after, name_of_run, scheduled_start, skipped
 from flows.train import train_where_it_belongs
 from models.calendar import Calendar
 from models.clean_process import CleanProcess
-from models.config import DEFAULT, RetrainConfig
+from models.config import DEFAULT, Day, RetrainConfig
 from models.errors import ConfigError, DeadlinePassed
 from models.gate import too_little_history
 from models.night import NightRecord
@@ -41,7 +41,7 @@ from tasks.tell import decision_told, tell_failure
 
 @flow(name="retrain", flow_run_name=name_of_run, on_failure=[tell_failure])
 def retrain(
-    session: date | None = None,
+    session: Day | None = None,
     deliveries: Sequence[str] = (),
     promote: bool = True,
     scheduled: bool = False,
@@ -80,6 +80,7 @@ def _night(session: date | None, config: RetrainConfig, deliveries: Sequence[str
         delivered = [ingest_delivery(uri.replace("{session}", str(session)), config) for uri in deliveries]
     with timings("snapshot"):
         night = take_snapshot(session, config)
+    name_after(night.snapshot.session)
     with only_run_of(night, config), decision_told(night, config):
         if (recorded := recorded_result(night, config)) is not None:
             return with_delivery(recorded, delivered, timings) if delivered else recorded

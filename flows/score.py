@@ -1,18 +1,16 @@
 """Tonight's predictions without a retraining."""
 
-from datetime import date
-
 from prefect import flow
 
-from flows.ending import name_of_run
-from models.config import DEFAULT, RetrainConfig
+from flows.ending import name_after, name_of_run
+from models.config import DEFAULT, Day, RetrainConfig
 from tasks.score import ScoreResult, score_session
 from tasks.status_page import publish_status
 from tasks.tell import tell_failure
 
 
 @flow(name="score", flow_run_name=name_of_run, on_failure=[tell_failure])
-def score(session: date | None = None, config: RetrainConfig = DEFAULT, allow_stale: bool = False) -> ScoreResult:
+def score(session: Day | None = None, config: RetrainConfig = DEFAULT, allow_stale: bool = False) -> ScoreResult:
     """Publish the champion's predictions for the latest bars.
 
     Args:
@@ -21,5 +19,7 @@ def score(session: date | None = None, config: RetrainConfig = DEFAULT, allow_st
         allow_stale: Score on the last good bars although the newest delivery was stopped.
     """
     result = score_session(session, config, allow_stale)
+    if result.session is not None:
+        name_after(result.session)
     publish_status(config, return_state=True)  # a page that fails is no reason for this to fail
     return result

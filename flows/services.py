@@ -24,6 +24,7 @@ from urllib.error import HTTPError
 import yaml
 
 from flows.environment import PROJECT, QUIET, make_private
+from flows.nightly import NIGHTLY, in_words
 from flows.running import (
     AUTH_OF_CLIENT,
     AUTH_OF_SERVER,
@@ -45,6 +46,7 @@ from models.credentials import without_credentials
 from models.locations import Locations, is_local
 from models.night import PACKAGES, code_hash
 from models.records import Record
+from models.registry import out_of_reach
 from models.settings import Settings
 
 POOLS: Final = ("cpu", "gpu")
@@ -73,6 +75,8 @@ class UpReport(Record):
     services: dict[str, str]
     """Service → started or running already, with its process id."""
     deployments: str
+    configuration: str
+    """What the nights are given: it stays as it is until somebody says otherwise."""
     automations: str
     """What the server does by itself, and whom it tells."""
     warnings: tuple[str, ...]
@@ -112,6 +116,9 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
     """
     locations = Locations(settings.config.storage)
     place = place_of(locations)
+    silent = out_of_reach(locations)
+    if silent:  # it may only be late, as after a reboot, so the rest is brought up all the same
+        say(silent)
     with alone(str(place)):
         running = _as_wanted(recall(place) or Running(), wanted)
         house = _House(place, locations, running, environment, say)
@@ -124,8 +131,9 @@ def up(settings: Settings, wanted: Wanted, say: Say, environment: Mapping[str, s
         logs=str(house.logs),
         services=dict(house.told),
         deployments=told,
+        configuration=in_words(house.api.ask(f"/deployments/name/{NIGHTLY}")["parameters"], wanted.parameters is None),
         automations=told_by_server,
-        warnings=_warnings(house.running, environment),
+        warnings=(*filter(None, (silent,)), *_warnings(house.running, environment)),
         next=(
             "a night now: Deployments, retrain/nightly, Custom run in the UI; or `nocturne retrain`, seen there too",
             "stop all of it: `nocturne down`",
@@ -157,15 +165,6 @@ def _lost(api: Api, service: str, why: str) -> list[str]:
         return api.close_lost_runs(_worker(service.removeprefix("worker-")), why)
     except OSError:  # the server has ended already, or does not know us: the runs are closed by the next `up`
         return []
-
-
-def parameters_of(settings: Settings, deliveries: Sequence[str]) -> dict[str, Any]:
-    """What the deployments are given: the settings that are not the default, to be seen and changed in the form.
-
-    Storage is none of them: the workers have it in their environment.
-    """
-    config = settings.config.model_dump(mode="json", exclude_defaults=True, exclude={"storage"})
-    return {"config": config, "deliveries": list(deliveries)}
 
 
 def _as_wanted(running: Running, wanted: Wanted) -> Running:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -32,7 +32,9 @@ FUNCTIONALS: Final[Mapping[BoundedLoss, Functional]] = {
 """What each loss teaches its head to predict."""
 
 PositiveInt = Annotated[int, Field(ge=1)]
-
+Day = Annotated[date, Field(json_schema_extra={"pattern": r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"})]
+"""A date as a parameter of a flow. The pattern is what refuses `yesterday` before a run is made of it: `format: date`,
+which a date has by itself, is a hint for forms, and Prefect does not check it."""
 
 _BOUNDS: Final = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 

@@ -7,11 +7,15 @@ Nothing in it is pickled. The alias `champion` moves in one statement, so at eve
 import hashlib
 import logging
 import os
+import ssl
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from models.alone import alone
@@ -29,6 +33,16 @@ ALIAS: Final = "champion"
 _VERSION: Final = "nocturne.version"
 _CONTENT: Final = "nocturne.content"
 _SQLITE: Final = "sqlite:///"
+_ANSWER_S: Final = 10.0
+_OF_A_SERVER: Final = (
+    "Check that the MLflow server runs and that this machine reaches it, that storage.tracking_uri is its address, and "
+    "that MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are set if it asks for a password."
+)
+_OF_A_DATABASE: Final = (
+    "Check that it is there and writable, and that its database driver is installed; if it was made by a newer MLflow, "
+    "use that MLflow here too, or name another registry in storage.tracking_uri."
+)
+"""How to mend a registry, by what it is."""
 
 
 class Registry:
@@ -200,10 +214,34 @@ class Registry:
         except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             cause = without_credentials(str(error).strip().splitlines()[0]).rstrip(".")
             raise RegistryError(
-                f"The model registry at {self._shown} cannot be {done}: {cause}. What serves has not changed. Check "
-                f"that it is there and writable, and that its database driver is installed; if it was made by a newer "
-                f"MLflow, use that MLflow here too, or name another registry in storage.tracking_uri."
+                f"The model registry at {self._shown} cannot be {done}: {cause}. What serves has not changed. "
+                f"{_OF_A_SERVER if _is_server(self.locations.tracking_uri) else _OF_A_DATABASE}"
             ) from untelling(error)
+
+
+def out_of_reach(locations: Locations) -> str | None:
+    """What is wrong with a registry that is an MLflow server and does not answer; None for any other."""
+    uri = without_credentials(locations.tracking_uri)
+    if not _is_server(uri) or (why := _why_silent(uri)) is None:
+        return None
+    return f"The model registry at {uri} does not answer as it should: {why}. Nights fail until it does. {_OF_A_SERVER}"
+
+
+def _why_silent(address: str) -> str | None:
+    """None for whoever answers, if only to ask for a password, and where MLflow may trust a certificate that Python
+    does not."""
+    try:
+        urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=_ANSWER_S).close()
+    except HTTPError as error:
+        return f"{error.code} {error.reason}" if error.code >= 500 else None
+    except (OSError, ValueError, HTTPException) as error:
+        cause = getattr(error, "reason", error)
+        return None if isinstance(cause, ssl.SSLError) else str(getattr(cause, "strerror", None) or cause)
+    return None
+
+
+def _is_server(uri: str) -> bool:
+    return urlsplit(uri).scheme in ("http", "https")
 
 
 def _make_database(path: Path) -> None:

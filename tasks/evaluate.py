@@ -13,11 +13,13 @@ from models.gate.champion import ChampionEvidence
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightFiles, NightRecord, local_copy
+from models.notation import count, significant
 from models.panel import IntArray
 from models.records import CandidateRecord, Finding, Record
 from models.registry import Registry
 from models.serving import ServedModel, disagreement
 from tasks.outside import RETRIED
+from tasks.run_log import sum_up
 
 COMPARED_SESSIONS = 3
 COMPARED_ROWS = 8
@@ -48,6 +50,11 @@ def evaluate(night: NightRecord, candidate: CandidateRecord, config: RetrainConf
     files.write_frame("candidate/evidence", frame)
     findings = check_predictions(
         frame, scales=candidate.scales, name=f"{night.version} evidence", docs=locations.data_docs
+    )
+    unseen = f"{count(len(frame))} rows of {frame['session'].nunique()} sessions that nothing fitted has seen"
+    sum_up(
+        f"{candidate.version} predicted {unseen}; asked alone, in a batch and without later bars it differs by at most "
+        f"{significant(agreement)}."
     )
     champion = Ledger(locations).champion_version()
     return EvidenceRecord(agreement=agreement, findings=findings, champion=champion)

@@ -10,6 +10,7 @@ from models.night import NightFiles, NightRecord
 from models.records import CandidateRecord, Verdict
 from tasks.evaluate import EvidenceRecord, champion_evidence
 from tasks.outside import RETRIED
+from tasks.run_log import sum_up
 from tasks.targets import TargetsRecord
 
 
@@ -20,7 +21,7 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
     dataset = files.read_dataset(config)
     serving = evidence.champion
     champion = champion_evidence(serving, night, candidate, dataset, config) if serving else None
-    return decide(
+    verdict = decide(
         files.read_frame("candidate/evidence"),
         config=config.gate,
         targets=config.targets,
@@ -35,3 +36,6 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
         champion=champion,
         calendar=Calendar.of(config.data),
     )
+    asked, why = len(verdict.checks), verdict.reason.rstrip(".")
+    sum_up(f"{verdict.verdict.upper()}, with {asked - len(verdict.failed)} of {asked} checks passed: {why}.")
+    return verdict

@@ -15,10 +15,12 @@ from models.delivered_file import DeliveredFile, receive
 from models.delivery import RawDelivery, Reading, known_at, parse, refuse_secret
 from models.errors import DeliveryStopped
 from models.locations import Locations
+from models.notation import ABSENT, count
 from models.panel import BAR_COLUMNS
 from models.records import Account, DeliveryRecord, Finding
 from models.store import BarsStore
 from tasks.outside import RETRIED
+from tasks.run_log import sum_up
 
 if TYPE_CHECKING:
     from expectations.bars import BarsReport
@@ -136,4 +138,17 @@ def _name_of_run() -> str:
 @task(name="ingest", task_run_name=_name_of_run, **RETRIED)
 def ingest_delivery(uri: str, config: RetrainConfig, known_at: datetime | None = None) -> DeliveryRecord:
     """One delivered file into the store; see `bring_in`."""
-    return bring_in(uri, config, known_at, datetime.now(UTC))
+    record = bring_in(uri, config, known_at, datetime.now(UTC))
+    sum_up(_summary(record))
+    return record
+
+
+def _summary(record: DeliveryRecord) -> str:
+    account = record.account
+    if record.repeated:
+        return f"{record.name}: ingested before, none of its {count(account.delivered)} rows is new."
+    return (
+        f"{record.name}: of {count(account.delivered)} rows {count(account.accepted)} accepted, "
+        f"{count(account.revised)} revised, {count(account.duplicate)} duplicate and {count(account.quarantined)} "
+        f"quarantined, sessions {record.first or ABSENT} to {record.last or ABSENT}."
+    )

@@ -1,6 +1,9 @@
 """Housekeeping: tables that stay fast, nights that stay small. Nothing that was decided or learnt is lost."""
 
+import shutil
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import fsspec
@@ -9,7 +12,7 @@ from prefect import task
 
 from models.config import RetrainConfig
 from models.ledger import Ledger
-from models.locations import Locations
+from models.locations import Locations, is_local
 from models.night import NightFiles
 from models.records import Record
 from models.tables import Table, Tidied
@@ -17,6 +20,8 @@ from tasks.outside import RETRIED
 
 FRAMES: Final = ("bars.parquet", "market.parquet")
 """Of a night, what is large and can be read again from the tables."""
+PART_AGE_S: Final = 24 * 3600.0
+"""A part that was last written so long ago is nobody's any more."""
 
 
 class ClearedNights(Record):
@@ -34,6 +39,8 @@ class MaintenanceResult(Record):
     """Nights whose copies of the bars were deleted: decided longer ago than operation.keep_nights_days."""
     bytes_freed: int
     """By these copies."""
+    parts: int
+    """Half-written files and directories of processes that were killed, now deleted."""
 
 
 @task(name="tidy tables", **RETRIED)
@@ -63,6 +70,28 @@ def clear_old_nights(config: RetrainConfig) -> ClearedNights:
     old = [entry.night_id for entry in Ledger(locations).entries() if entry.decided_at < before]
     freed = [_clear(NightFiles(locations, night_id)) for night_id in old]
     return ClearedNights(nights=sum(map(bool, freed)), bytes_freed=sum(freed))
+
+
+@task(name="clear parts", **RETRIED)
+def clear_parts(config: RetrainConfig) -> int:
+    """Delete what processes were killed while writing, `….part`; returns how many there were.
+
+    Only where Nocturne writes that way: a home may lie among files of others. Object stores show no parts.
+    """
+    locations = Locations(config.storage)
+    places = (locations.nights, locations.deliveries, f"{locations.home}/server")
+    found = {part for place in filter(is_local, places) for part in Path(place).rglob("*.part")}
+    left = [part for part in found if _is_old(part)]
+    for part in left:
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+    return len(left)
+
+
+def _is_old(part: Path) -> bool:
+    try:
+        return time.time() - part.stat().st_mtime > PART_AGE_S
+    except FileNotFoundError:  # its process has just given it its name
+        return False
 
 
 def _clear(files: NightFiles) -> int:

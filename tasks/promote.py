@@ -9,6 +9,7 @@ import getpass
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -19,11 +20,15 @@ from models.config import RetrainConfig
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightRecord, local_copy
+from models.notation import significant
 from models.records import CandidateRecord, LedgerEntry, Verdict
 from models.registry import Registry
 from tasks.outside import RETRIED
+from tasks.run_log import sum_up
 
 Facts = dict[str, float | None]
+PROOF: Final = "clean_"
+"""Begin of the facts that say by how much a clean process differed, head by head."""
 
 
 def actor() -> str:
@@ -53,12 +58,26 @@ def promote_candidate(
     Raises:
         CandidateRejected: it could not; alias and ledger are as they were.
     """
+    entry = decided_before(night, Locations(config.storage))
+    if entry is None:
+        entry = _prove_and_decide(night, candidate, verdict, facts, judged_against, clean, config)
+    sum_up(_summary(entry))
+    return entry
+
+
+def _prove_and_decide(
+    night: NightRecord,
+    candidate: CandidateRecord,
+    verdict: Verdict,
+    facts: Facts,
+    judged_against: str | None,
+    clean: CleanProcess,
+    config: RetrainConfig,
+) -> LedgerEntry:
     locations = Locations(config.storage)
-    if (decided := decided_before(night, locations)) is not None:
-        return decided
     files = register(night, candidate, verdict, facts, config)
     transcript = clean.reproduce(Registry(locations).fetch(candidate.version))
-    proof: Facts = {f"clean_{head}": difference for head, difference in transcript.differences.items()}
+    proof: Facts = {f"{PROOF}{head}": difference for head, difference in transcript.differences.items()}
     return let_serve(night, candidate.version, verdict, facts | proof, files, judged_against, locations)
 
 
@@ -88,9 +107,17 @@ def keep_champion(
     night: NightRecord, candidate: CandidateRecord | None, verdict: Verdict, facts: Facts, config: RetrainConfig
 ) -> LedgerEntry:
     """Record that the champion goes on serving; the candidate is kept for whoever wants to look at it."""
+    entry = decided_before(night, Locations(config.storage)) or _decide_to_keep(
+        night, candidate, verdict, facts, config
+    )
+    sum_up(_summary(entry))
+    return entry
+
+
+def _decide_to_keep(
+    night: NightRecord, candidate: CandidateRecord | None, verdict: Verdict, facts: Facts, config: RetrainConfig
+) -> LedgerEntry:
     locations = Locations(config.storage)
-    if (decided := decided_before(night, locations)) is not None:
-        return decided
     files = register(night, candidate, verdict, facts, config) if candidate is not None else {}
     version = candidate.version if candidate else None
     entry = Ledger(locations).decide(
@@ -98,6 +125,18 @@ def keep_champion(
     )
     let_alias_follow(locations)
     return entry
+
+
+def _summary(entry: LedgerEntry) -> str:
+    if entry.verdict != "promote":
+        serves = f"{entry.champion_after} goes on serving" if entry.champion_after else "Nothing serves"
+        candidate = f"the candidate {entry.version}" if entry.version else "no candidate"
+        return f"{serves}, with {candidate} kept in the registry: {entry.reason.rstrip('.')}."
+    differences = [value for name, value in entry.facts.items() if name.startswith(PROOF) and value is not None]
+    return (
+        f"{entry.version} serves from now on, instead of {entry.champion_before or 'nothing'}: a clean process "
+        f"reproduced it with a difference of at most {significant(max(differences, default=None))}."
+    )
 
 
 def superseded(verdict: Verdict, judged_against: str | None, champion: str | None) -> Verdict:
@@ -131,6 +170,9 @@ def log_trial(
 ) -> None:
     """Keep the candidate of a night that was not to decide anything."""
     register(night, candidate, verdict, facts, config, trial=True)
+    sum_up(
+        f"{candidate.version} is kept in the registry as a trial: nothing is decided, and what serves goes on serving."
+    )
 
 
 def register(

@@ -9,14 +9,17 @@ from prefect.cache_policies import NO_CACHE
 
 from models.bootstrap import block_length
 from models.config import RetrainConfig
+from models.credentials import without_credentials
 from models.ledger import Ledger
 from models.locations import Locations, open_at
 from models.night import NightFiles
+from models.notation import count
 from models.page import to_html, to_markdown
 from models.records import DeliveryRecord, NightResult
 from models.report import NightMaterial, night_page
 from models.targets import label_reach
 from tasks.close import Outcome
+from tasks.run_log import sum_up
 from tasks.score import ScoreResult
 from tasks.targets import HISTORY_NIGHTS
 
@@ -33,10 +36,15 @@ def report(material: NightMaterial, locations: Locations) -> str:
     result = material.result
     page = night_page(material)
     uri = f"{locations.reports}/{result.session}-{result.night_id}.html"
+    html = to_html(page).encode()
     with open_at(uri, "wb") as file:
-        file.write(to_html(page).encode())
+        file.write(html)
     create_markdown_artifact(
         key=ARTIFACT_KEY, markdown=to_markdown(page), description=f"{page.headline}\n\n{result.reason}"
+    )
+    sum_up(
+        f"The page of {result.session} tells {len(result.checks)} checks and {len(material.findings)} findings in "
+        f"{count(len(html) / 1000)} kB: {without_credentials(uri)}"
     )
     return uri
 

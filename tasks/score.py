@@ -13,12 +13,14 @@ from models.ledger import Ledger
 from models.locations import Locations
 from models.market import market_of
 from models.night import local_copy
+from models.notation import count
 from models.panel import build_panel, eligible, last_rows
 from models.records import Finding, Record
 from models.registry import Registry
 from models.serving import ServedModel
 from models.store import BarsStore
 from tasks.outside import RETRIED
+from tasks.run_log import sum_up
 
 
 class ScoreResult(Record):
@@ -35,6 +37,15 @@ class ScoreResult(Record):
     why: str
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def sentence(self) -> str:
+        """The same for people."""
+        if self.version is None:
+            return self.why
+        done = f"{count(self.predictions)} predictions published" if self.published else "Nothing published"
+        stale = " These bars are older than they should be: the newest delivery was stopped." if self.stale else ""
+        return f"{done} for session {self.session} by {self.version}: {self.why}.{stale}"
+
 
 @task(name="score", **RETRIED)
 def score_session(session: date | None, config: RetrainConfig, allow_stale: bool = False) -> ScoreResult:
@@ -45,6 +56,12 @@ def score_session(session: date | None, config: RetrainConfig, allow_stale: bool
         DeliveryStopped: the newest delivery was stopped, and `allow_stale` is not set.
         PredictionsStopped: the predictions break their contract; nothing is published.
     """
+    result = _score(session, config, allow_stale)
+    sum_up(result.sentence)
+    return result
+
+
+def _score(session: date | None, config: RetrainConfig, allow_stale: bool) -> ScoreResult:
     locations = Locations(config.storage)
     store = BarsStore(locations)
     version = Ledger(locations).champion_version()

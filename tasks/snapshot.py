@@ -12,8 +12,11 @@ from models.errors import DeliveryError
 from models.locations import Locations
 from models.market import market_of
 from models.night import NightFiles, NightRecord
+from models.notation import count, moment
+from models.records import Snapshot
 from models.store import BarsStore
 from tasks.outside import RETRIED
+from tasks.run_log import sum_up
 
 
 @task(name="take snapshot", **RETRIED)
@@ -24,7 +27,18 @@ def take_snapshot(session: date | None, config: RetrainConfig) -> NightRecord:
         DeliveryError: the store is empty.
         StoreError: it cannot be read or written.
     """
-    return identify_night(session, config, datetime.now(UTC))
+    night = identify_night(session, config, datetime.now(UTC))
+    sum_up(f"Night {night.night_id} of {night.snapshot.session}: {_summary(night.snapshot)}.")
+    return night
+
+
+def _summary(snapshot: Snapshot) -> str:
+    if not snapshot.rows:
+        return f"no bars were known by {moment(snapshot.as_of)}"
+    return (
+        f"{count(snapshot.rows)} bars of {count(snapshot.symbols)} symbols from {snapshot.first} to {snapshot.last}, "
+        f"as known by {moment(snapshot.as_of)}"
+    )
 
 
 @contextmanager

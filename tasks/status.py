@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 
 from models.calendar import Calendar
 from models.config import RetrainConfig
+from models.credentials import without_credentials
 from models.freshness import Freshness, concerns, due_session
 from models.ledger import Ledger, last_move
 from models.locations import Locations
@@ -41,6 +42,8 @@ class NightStatus(Record):
 class StatusReport(Record):
     """What `nocturne status` prints."""
 
+    home: str
+    """Where it looked."""
     well: bool
     concerns: tuple[str, ...]
     """What is not as it should be; empty where all is well."""
@@ -68,6 +71,7 @@ def status(config: RetrainConfig, nights: int = 10, now: datetime | None = None)
     fresh = _freshness(BarsStore(locations), entries, champion, due_session(now or datetime.now(UTC), calendar))
     found = concerns(fresh, calendar, config.gate.max_champion_age_sessions)
     return StatusReport(
+        home=without_credentials(locations.home),
         well=not found,
         concerns=found,
         fresh=fresh,

@@ -7,9 +7,11 @@ from models.errors import TargetsStopped
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightFiles, NightRecord
+from models.notation import count, significant
 from models.records import Finding, Record, Scale
 from models.target_checks import target_facts
 from tasks.outside import RETRIED
+from tasks.run_log import sum_up
 
 HISTORY_NIGHTS = 60
 """Decided nights that tonight's targets are compared with."""
@@ -47,12 +49,29 @@ def recompute_targets(night: NightRecord, config: RetrainConfig) -> TargetsRecor
     Raises:
         TargetsStopped: a check of the targets' contract failed; the message names it with its numbers.
     """
+    files = NightFiles(Locations(config.storage), night.night_id)
+    if files.has("targets.json"):  # a night that was interrupted goes on with the scales that it trained on
+        record = files.read_record("targets", TargetsRecord)
+    else:
+        record = _recompute(night, files, config)
+    sum_up(_summary(record))
+    return record
+
+
+def _summary(record: TargetsRecord) -> str:
+    heads = ", ".join(
+        f"{head} from {count(one.rows)} targets with median {significant(one.median)} bounded by "
+        f"{significant(one.scale)}"
+        for head, one in record.scales.items()
+    )
+    held = sum(found.held for found in record.findings)
+    return f"Scales: {heads}; {held} of {len(record.findings)} rules of the targets' contract hold."
+
+
+def _recompute(night: NightRecord, files: NightFiles, config: RetrainConfig) -> TargetsRecord:
     from expectations.targets import check_targets
 
     locations = Locations(config.storage)
-    files = NightFiles(locations, night.night_id)
-    if files.has("targets.json"):  # a night that was interrupted goes on with the scales that it trained on
-        return files.read_record("targets", TargetsRecord)
     dataset = files.read_dataset(config)
     history = Ledger(locations).recent_facts(HISTORY_NIGHTS, before=night.snapshot.session)
     scales = dataset.scales(history)

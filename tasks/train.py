@@ -1,12 +1,10 @@
 """Fitting and exporting the candidate: the stage that needs a GPU, if there is one."""
 
-import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pandas as pd
-from prefect import get_run_logger, task
-from prefect.exceptions import MissingContextError
+from prefect import task
 
 from models.card import ModelCard, file_hashes
 from models.config import RetrainConfig, StorageConfig
@@ -14,10 +12,12 @@ from models.errors import DeadlinePassed, DispatchError
 from models.features import summaries
 from models.locations import Locations
 from models.night import NightFiles, NightRecord, local_copy
+from models.notation import duration
 from models.panel import windows
 from models.quiet import load_tensorflow
 from models.records import CandidateRecord
 from models.scratch import scratch
+from tasks.run_log import run_log, sum_up
 from tasks.targets import TargetsRecord
 
 
@@ -36,7 +36,15 @@ def fit_candidate(night_id: str, storage: StorageConfig, deadline: datetime | No
             f"{files.root} holds no night, so there is nothing to train on. The worker that took the snapshot keeps "
             f"its files elsewhere: set NOCTURNE_HOME, or storage.nights, to one place that all workers reach."
         )
-    return finished_candidate(files) or _fit(files, files.read_config(storage), deadline)
+    if (earlier := finished_candidate(files)) is not None:
+        sum_up(f"{earlier.version} was trained before, in {earlier.epochs} epochs; it is not trained again.")
+        return earlier
+    candidate = _fit(files, files.read_config(storage), deadline)
+    weights = (
+        f"the weights of epoch {candidate.epochs} were taken, and no label is later than {candidate.trained_until}"
+    )
+    sum_up(f"{candidate.version} trained in {duration(candidate.seconds)}: {weights}.")
+    return candidate
 
 
 def finished_candidate(files: NightFiles) -> CandidateRecord | None:
@@ -105,11 +113,7 @@ class _Progress:
     deadline: datetime | None
 
     def __call__(self, epoch: int, max_epochs: int, val_loss: float, seconds_left: float) -> None:
-        try:
-            log = get_run_logger()
-        except MissingContextError:
-            log = logging.getLogger(__name__)
         told = "epoch %d of at most %d: validation loss %.4f, %.0f s left at most"
-        log.info(told, epoch, max_epochs, val_loss, seconds_left)
+        run_log().info(told, epoch, max_epochs, val_loss, seconds_left)
         if self.deadline and datetime.now(UTC) >= self.deadline:
             raise DeadlinePassed(self.deadline)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.utilities.schema_tools import validate
 
 from flows.environment import PROJECT, QUIET, enter_project
 from flows.services import HEARTBEAT_S
@@ -53,6 +54,16 @@ def test_every_parameter_that_is_set_exists_and_is_accepted(deployment):
         whole = {**deployment.get("parameters", {}), **given}
         assert schedules == [] or required <= whole.keys(), "a scheduled run has nobody who fills in what is missing"
         flow.validate_parameters({**dict.fromkeys(required, "text"), **whole})
+
+
+@pytest.mark.parametrize("entrypoint", ["flows/retrain.py:retrain", "flows/score.py:score"])
+@pytest.mark.parametrize(
+    ("session", "accepted"),
+    [("2024-07-03", True), (None, True), ("yesterday", False), ("2024-7-3", False), ("2024-13-01", False), ("", False)],
+)
+def test_the_server_refuses_a_session_that_is_no_date(entrypoint, session, accepted):
+    schema = load_flow_from_entrypoint(entrypoint).parameters.model_dump_for_openapi()
+    assert (validate({"session": session}, schema) == []) is accepted
 
 
 def test_every_parameter_is_explained_in_the_manual():

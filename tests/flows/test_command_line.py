@@ -112,12 +112,15 @@ def test_a_refusal_is_one_json_document_too(nocturne):
     assert "training.seed" in error["message"]
 
 
-def test_status_of_an_empty_home_says_that_nothing_serves(nocturne):
+def test_status_of_an_empty_home_says_that_nothing_serves_and_where_it_looked(nocturne, tmp_path):
     told = json.loads(nocturne("status", "--json")[1])
     assert (told["well"], told["champion"], told["nights"]) == (False, None, [])
+    assert told["home"] == str(tmp_path / "home")
     status, out, _ = nocturne("status")
     assert status == 0
     assert "Nothing serves" in out
+    assert f"Looked in {tmp_path / 'home'}" in out
+    assert not (tmp_path / "home").exists(), "to look at a mistyped home makes none"
 
 
 def test_show_config_says_where_each_value_came_from(nocturne, tmp_path):

@@ -1,12 +1,15 @@
 """The GPU half of a night on a worker of its own: two pools, two workers, two working directories, one home."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import LogSort
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Pending, Scheduled
 
 from models.config import StorageConfig
@@ -40,15 +43,28 @@ def children(one: Server, run: FlowRun) -> list[FlowRun]:
 
 def log_of(one: Server, run: FlowRun) -> str:
     with one.client() as client:
-        lines = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+        whose = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+        lines = client.read_logs(whose, sort=LogSort.TIMESTAMP_ASC)
     return "\n".join(line.message for line in lines)
+
+
+def said_by_stage(one: Server, run: FlowRun) -> dict[str, list[str]]:
+    """Lines of each stage of a run, without those of Prefect itself; a stage is named without what it worked on."""
+    until(lambda: "Finished in state" in log_of(one, run).splitlines()[-1])  # the log comes a little later than the end
+    with one.client() as client:
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+        lines = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+    names = {task.id: re.sub(r"( \S*/.*| \d.*|-\w{3})$", "", task.name) for task in tasks}
+    own = [line for line in lines if line.task_run_id in names and not line.message.startswith("Finished in state")]
+    return {name: [line.message for line in own if names[line.task_run_id] == name] for name in names.values()}
 
 
 def test_a_night_trains_on_the_worker_of_another_pool_and_gets_the_candidate_by_reference(
     prefect_server, served_home, tmp_path
 ):
     with prefect_server.worker("gpu", tmp_path / "there"):
-        run = ended(prefect_server, start(prefect_server, config=settings_of()))
+        history = [str(served_home / "in" / "history.csv")]
+        run = ended(prefect_server, start(prefect_server, config=settings_of(), deliveries=history))
     assert run.state.is_completed(), run.state.message
     assert run.state.message.startswith(("PROMOTE: ", "KEEP: "))
     (trained,) = children(prefect_server, run)
@@ -57,9 +73,25 @@ def test_a_night_trains_on_the_worker_of_another_pool_and_gets_the_candidate_by_
     assert trained.parameters["storage"] == {}
     files = NightFiles(Locations(StorageConfig(home=str(served_home))), trained.parameters["night_id"])
     result = files.read_record("result", NightResult)
+    assert run.name == f"retrain {result.session}", "known by now, although it was started for the last session"
     assert result.version == files.read_record("candidate", CandidateRecord).version
     assert Path(result.report).exists()
     assert "validation loss" in log_of(prefect_server, run), "the progress of the training is in the night's own log"
+    decided = "promote" if result.verdict == "promote" else "keep champion"
+    said = {**said_by_stage(prefect_server, run), **said_by_stage(prefect_server, trained)}
+    (fitted,) = [line for line in said.pop("fit and export") if "validation loss" not in line]
+    assert f"{result.version} trained in " in fitted
+    for stage, words in {
+        "ingest": "history.csv: ingested before",
+        "take snapshot": f"{result.snapshot.rows:,} bars of 30 symbols from {result.snapshot.first}",
+        "recompute targets": "volatility from ",
+        "evaluate": f"{result.version} predicted ",
+        "gate": result.reason,
+        decided: f"{result.version} ",
+        "score": "published for session" if result.champion else "Nothing serves yet",
+        "report": f"tells {len(result.checks)} checks",
+    }.items():
+        assert [words in line for line in said[stage]] == [True], said[stage]
 
 
 def test_without_a_gpu_worker_the_night_fails_with_that_reason_and_leaves_nothing_waiting(prefect_server):
@@ -94,6 +126,12 @@ def test_a_gpu_worker_with_another_home_fails_the_night_with_that_reason(prefect
     assert run.state.is_failed()
     assert f"{elsewhere}/nights" in run.state.message
     assert "set NOCTURNE_HOME" in run.state.message
+
+
+def test_a_session_that_is_no_date_is_refused_before_a_run_is_made_of_it(prefect_server):
+    with pytest.raises(PrefectHTTPStatusError, match="409") as refused:
+        start(prefect_server, session="yesterday")
+    assert "'yesterday' does not match" in refused.value.response.text
 
 
 def test_a_scheduled_run_on_a_day_without_a_session_ends_completed_and_named_skipped(prefect_server):

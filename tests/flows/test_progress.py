@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from flows.progress import STAGES, Progress
+from tasks.run_log import SUMMARY
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +21,7 @@ def told():
     file = io.StringIO()
     progress = Progress(Console(file=file))
 
-    def tell(message: str, level: int = logging.INFO, name: str = STAGES, **run: str) -> str:
+    def tell(message: str, level: int = logging.INFO, name: str = STAGES, **run: object) -> str:
         record = logging.LogRecord(name, level, __file__, 1, message, (), None)
         record.__dict__.update(run)
         progress.emit(record)
@@ -41,6 +42,11 @@ def test_a_stage_is_told_when_it_starts_and_when_it_ends(told):
 def test_the_messages_of_a_stage_are_told(told):
     told("Executing task", logging.DEBUG, **STAGE)
     assert "epoch 3 of at most 12" in told("epoch 3 of at most 12", **STAGE)
+
+
+def test_what_a_stage_came_to_is_left_to_the_result_at_the_end(told):
+    told("Executing task", logging.DEBUG, **STAGE)
+    assert "12 epochs" not in told("v1 trained in 12 epochs", **STAGE, **{SUMMARY: True})
 
 
 def test_warnings_are_told_from_anywhere(told):

@@ -16,11 +16,12 @@ from urllib.error import HTTPError
 import pytest
 
 from flows.environment import start_prefect
+from flows.nightly import in_words, parameters_of
 from flows.running import Api, Process, Running, ServiceFailed, recall, remember, started_at
-from flows.services import Wanted, _warnings, parameters_of, up
+from flows.services import Wanted, _warnings, up
 from models.config import StorageConfig
 from models.locations import Locations
-from models.settings import load_settings
+from models.settings import load_settings, shipped
 from tests.real_prefect import free_port, until
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +128,7 @@ def test_the_settings_that_were_given_stand_in_the_form_of_the_deployment(home):
         "config": {"training": {"seed": 7}}, "deliveries": []
     }  # fmt: skip
     assert home.api.ask("/deployments/name/train/gpu")["parameters"] == {}
+    assert home.first["configuration"] == "retrain/nightly has settings for training.seed"
 
 
 def test_up_again_changes_nothing_not_even_what_was_edited_in_the_ui(home):
@@ -137,6 +139,7 @@ def test_up_again_changes_nothing_not_even_what_was_edited_in_the_ui(home):
     assert home.pids() == pids
     assert all(told.startswith("running already") for told in again["services"].values())
     assert home.api.ask("/deployments/name/retrain/nightly")["parameters"] == {"promote": False}
+    assert again["configuration"].startswith("retrain/nightly keeps promote = False, from an earlier `up` or the UI")
 
 
 def test_prefect_deploy_all_may_be_repeated_and_makes_nothing_twice(home):
@@ -251,6 +254,7 @@ def test_what_does_not_come_up_is_told_with_the_end_of_its_log(tmp_path):
     told = nocturne(tmp_path, "up", "--port", str(free_port()), NOCTURNE_STORAGE__TRACKING_URI="http://mlflow.example")
     nocturne(tmp_path, "down")
     assert told.returncode == 1
+    assert "The model registry at http://mlflow.example does not answer" in told.stderr
     assert "server ended before it could answer" in told.stderr
     assert "file is not a database" in told.stderr
     assert "hunter2" not in told.stderr
@@ -291,3 +295,14 @@ def test_the_deployments_are_given_what_differs_from_the_defaults_and_no_place()
     settings = load_settings(assignments=["gate.first_champion=healthy", "storage.home=/somewhere"])
     assert parameters_of(settings, []) == {"config": {"gate": {"first_champion": "healthy"}}, "deliveries": []}
     assert parameters_of(load_settings(), ["a.csv"]) == {"config": {}, "deliveries": ["a.csv"]}
+
+
+def test_what_the_nights_keep_of_an_earlier_demo_is_named():
+    demo = parameters_of(load_settings(base=shipped("demo.yaml")), ["/somewhere/SP500_ind.csv"])
+    told = in_words(demo, kept=True)
+    assert "keeps settings for source (" in told
+    assert "training.validation_sessions" in told
+    assert "the delivery SP500_ind.csv each night" in told
+    assert "/somewhere" not in told
+    assert "--config FILE" in told
+    assert in_words(parameters_of(load_settings(), []), kept=True) == "retrain/nightly has the defaults"

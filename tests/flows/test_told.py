@@ -1,11 +1,12 @@
 """Each thing that matters is told once: a real Prefect server with our automations, a worker, and a receiver."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -42,8 +43,7 @@ class Place:
         )  # fmt: skip
 
     def apply(self, *options: str) -> dict[str, Any]:
-        block = ("--block", "custom-webhook/ops", "--late-after", "10")
-        done = self.nocturne("automations", "apply", *block, *options, "--json")
+        done = self.nocturne("automations", "apply", "--block", "custom-webhook/ops", *options, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -106,7 +106,7 @@ def place(tmp_path_factory) -> Iterator[Place]:
             env={**running.environment, "HOST": received.host, "TOKEN": SECRET},
             check=True,
         )
-        one.apply()
+        one.apply("--late-after", "10")
         running.do("work-pool", "create", POOL, "--type", "process")
         yield one
 
@@ -146,6 +146,13 @@ def test_applying_again_makes_no_second_automation_and_leaves_a_paused_one_pause
         client.resume_automation(paused.id)
     assert [one["name"] for one in done["automations"] if not one["enabled"]] == ["nocturne: timed out"]
     assert {one["done"] for one in done["automations"]} == {"updated"}
+
+
+def test_applying_again_without_it_leaves_the_patience_with_late_runs_as_it_was(place):
+    place.apply()
+    with place.server.client() as client:
+        (late,) = client.read_automations_by_name("nocturne: late")
+    assert late.trigger.within == timedelta(seconds=10)
 
 
 def test_a_block_that_is_not_there_is_refused_with_how_to_create_it(place):
@@ -247,6 +254,18 @@ def test_a_promotion_is_told_with_its_reason_checks_report_and_link(place, first
     assert f"Report: {night.report}" in message
     for check in night.checks:
         assert (f"• {check.name} {value_and_bound(check)[0]}" in message) is not check.passed
+
+
+@pytest.mark.slow
+def test_a_kept_champion_is_told_once_with_its_reason_and_link(place, retrain, first_night):
+    home = shutil.copytree(place.root / "home", place.root / "kept")
+    run_id = place.start(retrain, session="2016-03-01", config=settings(home))  # a session without bars of its own
+    assert place.ended(run_id).is_completed(), place.run(run_id).state
+    message = place.receiver.told(link(run_id, place))
+    assert "Nocturne 2016-03-01: kept the champion" in message
+    assert "Why: no data: no bars of 2016-03-01 were known" in message
+    place.settle()
+    assert len(place.receiver.texts(link(run_id, place))) == 1
 
 
 @pytest.mark.slow

@@ -5,9 +5,12 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from models.card import file_hashes
 from models.config import StorageConfig
 from models.errors import RegistryError
 from models.locations import Locations
-from models.registry import ALIAS, MODEL, Registry
+from models.registry import ALIAS, MODEL, Registry, out_of_reach
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,45 @@ def test_an_unreachable_server_is_told_without_its_password(tmp_path, monkeypatc
     with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9") as told:
         Registry(Locations(StorageConfig(home=str(tmp_path)))).champion()
     assert "secret" not in str(told.value)
+    assert "Check that the MLflow server runs" in str(told.value)
+    assert "driver" not in str(told.value), "a server has no database of ours"
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """The address of a server that answers everything with this status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on the console."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{one.server_address[1]}"
+        one.shutdown()
+
+
+@pytest.mark.parametrize(("status", "why"), [(200, None), (401, None), (503, "503 Service Unavailable")])
+def test_a_server_that_answers_is_there_even_if_it_asks_for_a_password(status, why, monkeypatch):
+    with answering(status) as host:
+        monkeypatch.setenv("NOCTURNE_STORAGE__TRACKING_URI", f"http://user:secret@{host}")
+        told = out_of_reach(Locations(StorageConfig()))
+    assert told is None if why is None else f"registry at http://{host} does not answer as it should: {why}." in told
+
+
+def test_a_server_that_is_gone_is_told_with_how_to_mend_it():
+    told = out_of_reach(Locations(StorageConfig(tracking_uri="http://127.0.0.1:9/mlflow/")))
+    assert "http://127.0.0.1:9/mlflow/ does not answer as it should: Connection refused." in told
+    assert "storage.tracking_uri" in told
+
+
+@pytest.mark.parametrize("uri", [None, "sqlite:////nowhere/mlflow.db", "postgresql://db/mlflow"])
+def test_a_registry_that_is_no_server_is_not_asked(uri):
+    assert out_of_reach(Locations(StorageConfig(tracking_uri=uri))) is None
 
 
 def test_settings_and_numbers_stand_beside_the_model(registry, exported):

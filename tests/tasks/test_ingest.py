@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import logging
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -416,9 +417,13 @@ def test_a_delivery_that_failed_between_the_writes_is_mended_by_the_same_file(de
     )
 
 
-def test_the_task_is_the_same_function(desk, market):
-    record = ingest_delivery.fn(desk.file(market), desk.config())
+def test_the_task_is_the_same_function_and_says_in_one_sentence_where_the_rows_went(desk, market, caplog):
+    with caplog.at_level(logging.INFO, "tasks"):
+        record = ingest_delivery.fn(desk.file(market), desk.config())
     assert record.account.accepted == len(market)
+    (told,) = [one.getMessage() for one in caplog.records if one.name.startswith("tasks")]
+    assert f"of {len(market):,} rows {len(market):,} accepted" in told
+    assert told.endswith(f"sessions {record.first} to {record.last}.")
 
 
 def test_one_file_that_arrives_twice_at_once_is_accepted_once(desk, market):

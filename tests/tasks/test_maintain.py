@@ -1,6 +1,8 @@
 """Housekeeping changes files and no answer."""
 
 import os
+import subprocess
+import sys
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,8 +20,9 @@ from models.locations import Locations
 from models.night import NightFiles
 from models.records import LedgerEntry
 from models.tables import Table
-from tasks.maintain import clear_old_nights, tidy_tables
+from tasks.maintain import clear_old_nights, clear_parts, tidy_tables
 
+ROOT = Path(__file__).parents[2]
 SCHEMA = pa.schema([("session", pa.date32()), ("value", pa.float64())])
 DAYS = 90
 
@@ -156,10 +159,52 @@ def test_only_nights_that_were_decided_long_ago_lose_their_copies_of_the_bars(co
     assert clear_old_nights.fn(config).nights == 0
 
 
-def test_the_flow_does_both_and_an_empty_home_is_no_fault(config, locations, prefect):
-    assert maintenance(config).tables == {}
+WRITING = """
+import os, sys
+from models.locations import write_whole
+os.fsync = lambda _: (print("half way", flush=True), input())
+write_whole(sys.argv[1], b"half of it")
+"""
+
+
+def killed_while_writing(uri: str) -> Path:
+    """What is left of a file whose process was killed before the file had its name."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITING, uri], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    writer.stdout.readline()
+    writer.kill()
+    writer.communicate()
+    return Path(f"{uri}.{writer.pid}.part")
+
+
+def a_day_ago(*paths: Path) -> None:
+    for path in paths:
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+
+
+def test_what_killed_processes_left_half_written_is_deleted_after_a_day(config, locations):
+    night = a_night(locations, "n")
+    whole = left_of(night)
+    old, fresh = killed_while_writing(night.uri("verdict.json")), killed_while_writing(night.uri("told.json"))
+    candidate = Path(night.uri("candidate.part"))
+    candidate.mkdir()
+    theirs = Path(locations.home, "movie.part")
+    theirs.touch()
+    a_day_ago(old, candidate, theirs, Path(night.uri("bars.parquet")))
+    assert clear_parts.fn(config) == 2
+    assert (old.exists(), candidate.exists()) == (False, False)
+    assert left_of(night) == whole | {fresh.name}, "it may be that somebody writes it now"
+    assert theirs.exists(), "where Nocturne writes no parts they are somebody else's"
+
+
+def test_the_flow_does_it_all_and_an_empty_home_is_no_fault(config, locations, prefect):
+    empty = maintenance(config)
+    assert (empty.tables, empty.parts) == ({}, 0)
     a_night(locations, "old")
     Ledger(locations).append(decision("old", days_ago=DAYS + 1))
+    a_day_ago(killed_while_writing(f"{locations.nights}/old/told.json"))
     done = maintenance(config)
     assert done.nights == 1
     assert done.tables.keys() == {"ledger"}
+    assert done.parts == 1
