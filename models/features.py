@@ -100,11 +100,12 @@ def filter_weights(window: int, spans: tuple[int, ...]) -> FloatArray:
     return weights
 
 
-def summaries(panel: Panel, window: int, spans: tuple[int, ...], block: int = 200_000) -> Float32Array:
+def summaries(panel: Panel, window: int, spans: tuple[int, ...], block: int = 4096) -> Float32Array:
     """Summaries of every row, each over its own last `window` sessions, computed once along the series.
 
     The finite window of an exponential filter is the difference of two infinite ones, so the cost does not grow
-    with the window. Rows are taken in blocks of whole series; only the result stays.
+    with the window. Rows are taken in blocks of whole series, as few as will do: what lies between bars and result
+    then stays in the processor's cache. Only the result stays in memory.
 
     Returns:
         (M, n_features × n_spans) float32.
@@ -136,11 +137,11 @@ def _averages(panel: Panel, start: int, stop: int, window: int, spans: tuple[int
     inputs[:, :5] = panel.bars[start:stop]
     inputs[:, 6] = panel.present[start:stop]
     inputs[:, 5] = panel.market_return[panel.session[start:stop]] * inputs[:, 6]
+    bounds = panel.offsets[slice(*np.searchsorted(panel.offsets, [start, stop + 1]))] - start
     previous = np.roll(inputs, 1, axis=0)
-    previous[panel.first_of_series[start:stop]] = 0.0
+    previous[bounds[:-1]] = 0.0
     signal = np.column_stack([bar_features(np, previous, inputs), inputs[:, 6]])
     averages = np.empty((stop - start, len(FEATURES), len(spans)))
-    bounds = panel.offsets[(panel.offsets >= start) & (panel.offsets <= stop)] - start
     for column, decay in enumerate(decays(spans)):
         for first, last in pairwise(bounds):
             summed = _windowed(signal[first:last], decay, window)
@@ -154,6 +155,5 @@ def _windowed(signal: FloatArray, decay: float, window: int) -> FloatArray:
         return signal
     summed: FloatArray = lfilter([1.0], [1.0, -decay], signal, axis=0)
     if len(signal) > window:
-        recent = summed[window:] - decay**window * summed[:-window]
-        summed = np.concatenate([summed[:window], recent])
+        summed[window:] -= decay**window * summed[:-window]
     return summed

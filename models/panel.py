@@ -59,13 +59,6 @@ class Panel:
         """The market's return by session, as the store keeps it."""
         return pd.Series(self.market_return.astype(np.float64), index=pd.DatetimeIndex(self.sessions).as_unit("s"))
 
-    @property
-    def first_of_series(self) -> BoolArray:
-        """(M,) whether the row opens its series."""
-        first = np.zeros(len(self.session), bool)
-        first[self.offsets[:-1]] = True
-        return first
-
     def inputs(self) -> Float32Array:
         """(M, 7) the network's input columns, one row a bar."""
         market = self.market_return[self.session] * self.present

@@ -85,3 +85,9 @@ def test_blocks_of_series_give_the_same_summaries(make_market):
 
 def test_variances_come_last_so_that_their_logarithm_is_taken():
     assert FEATURES[-len(VARIANCES) :] == VARIANCES
+
+
+def test_the_size_of_a_block_changes_nothing(make_market):
+    panel = build_panel(make_market(n_symbols=5, n_sessions=100), DATA)
+    alone, at_once = (summaries(panel, 42, SPANS, block) for block in (1, 10_000))
+    np.testing.assert_array_equal(alone, at_once)
