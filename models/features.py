@@ -22,6 +22,8 @@ VARIANCES: Final = ("squared_return", "range_variance", "garman_klass", "squared
 """Daily variances; a summary is half its logarithm, a log volatility."""
 FEATURES: Final = (*RETURNS, *LEVELS, *VARIANCES)
 
+ALIGNMENT: Final = 64
+"""Bytes: the address of the summaries is a multiple of it."""
 _PARKINSON: Final = 1 / (4 * np.log(2))
 _VARIANCE_FLOOR: Final = 1e-8
 """A daily volatility of one basis point; keeps the logarithm finite for a price that never moves."""
@@ -110,7 +112,7 @@ def summaries(panel: Panel, window: int, spans: tuple[int, ...], block: int = 40
     Returns:
         (M, n_features × n_spans) float32.
     """
-    out = np.empty((len(panel.session), len(FEATURES) * len(spans)), np.float32)
+    out = _aligned((len(panel.session), len(FEATURES) * len(spans)))
     for start, stop in _blocks(panel.offsets, block):
         out[start:stop] = scale_free(np, _averages(panel, start, stop, window, spans))
     return out
@@ -119,6 +121,14 @@ def summaries(panel: Panel, window: int, spans: tuple[int, ...], block: int = 40
 def summary_names(spans: tuple[int, ...]) -> tuple[str, ...]:
     """Name of each summary, in order: `relative_return_5`."""
     return tuple(f"{feature}_{span}" for feature in FEATURES for span in spans)
+
+
+def _aligned(shape: tuple[int, int]) -> Float32Array:
+    """An empty array that begins where TensorFlow wants it to, so that it can be used there without a copy."""
+    n_bytes = shape[0] * shape[1] * 4
+    raw = np.empty(n_bytes + ALIGNMENT, np.uint8)
+    first = -raw.ctypes.data % ALIGNMENT
+    return raw[first : first + n_bytes].view(np.float32).reshape(shape)
 
 
 def _blocks(offsets: npt.NDArray[np.int64], block: int) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from models.config import RetrainConfig, TrainingConfig
 from models.errors import TrainingFailed
+from models.features import ALIGNMENT
 from models.losses import bounded_loss, direction_loss
 from models.network import build_trunk
 from models.offset import Standardisation, fit_direction_line, fit_offset
@@ -179,7 +180,7 @@ class _Loop:
         self.config = config
         self.trunk = _new_trunk(material, config)
         self.bounded = [head for head in self.trunk.output if head != "direction"]
-        self.summaries = tf.constant(material.summaries)
+        self.summaries = _tensor(material.summaries)
         self.targets = {"direction": tf.constant(material.targets.direction, tf.float32)}
         for head in self.bounded:
             clipped = np.minimum(getattr(material.targets, head), material.scales[head].scale)
@@ -306,6 +307,13 @@ class _Loop:
         for name in names:
             kernel = self.trunk.get_layer(name).kernel
             kernel.assign(kernel * factor)
+
+
+def _tensor(summaries: Float32Array) -> Any:
+    """The summaries in GPU memory where there is one; else, by far the largest array of a night, without a copy."""
+    if tf.config.list_physical_devices("GPU") or summaries.ctypes.data % ALIGNMENT:
+        return tf.constant(summaries)
+    return tf.experimental.dlpack.from_dlpack(summaries.__dlpack__())
 
 
 def _new_trunk(material: Material, config: RetrainConfig) -> keras.Model:

@@ -78,6 +78,12 @@ def test_a_price_that_never_moves_has_finite_summaries(make_market):
     assert np.isfinite(summaries(build_panel(bars, DATA), 42, SPANS)).all()
 
 
+def test_summaries_can_be_used_by_tensorflow_without_a_copy(make_market):
+    seen = summaries(build_panel(make_market(n_symbols=21, n_sessions=40), DataConfig()), 21, (1, 3))
+    assert seen.ctypes.data % 64 == 0
+    assert seen.flags.c_contiguous
+
+
 def test_blocks_of_series_give_the_same_summaries(make_market):
     panel = build_panel(make_market(n_symbols=12, n_sessions=50), DATA)
     np.testing.assert_array_equal(summaries(panel, 42, SPANS, block=60), summaries(panel, 42, SPANS))
