@@ -1,0 +1,49 @@
+"""All benchmarks, one after the other, each in a process of its own; writes benchmarks/RESULTS.md.
+
+Run: `python -m benchmarks`, or with the names of some, as in `python -m benchmarks preparation scaling`.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from benchmarks.measuring import ROOT, Result, table
+
+BENCHMARKS: Final = ("preparation", "throughput", "convergence", "ensemble", "scaling")
+RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
+HEAD: Final = """# How fast, and against what
+
+Written by `python -m benchmarks`. Every baseline runs beside ours in the same run, in turns. A ratio is the median over
+the rounds, with its smallest and largest; on a machine that does other work as well, look at those first.
+"""
+
+
+def main() -> None:
+    """Run them, show them, write them down."""
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition(";")[0])
+    arguments.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHMARKS))
+    names = arguments.parse_args().names or BENCHMARKS
+    if unknown := set(names) - set(BENCHMARKS):
+        arguments.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    results = [run(name) for name in names]
+    if set(names) == set(BENCHMARKS):
+        RESULTS.write_text("\n".join([HEAD, *map(table, results)]))
+
+
+def run(name: str) -> Result:
+    """One benchmark in a process of its own: TensorFlow fixes its threads once, and peaks of memory stay apart."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
+        record = Path(directory, "result.json")
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--record", str(record)]
+        done = subprocess.run(command, cwd=ROOT, check=False)
+        if done.returncode:
+            failed = f"failed with exit status {done.returncode}"
+            return Result(name=name, question="", baseline="", sizes="", skipped=failed)
+        return Result.model_validate_json(record.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Training by index in a compiled loop, against Keras `fit` on windows that lie in memory: how many rows a second?
+
+Run: `python -m benchmarks.throughput`.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import keras
+import numpy as np
+
+from benchmarks.fitting import Clock, KerasNight, dataset_of, keras_targets, material_of, timed_fit, trained
+from benchmarks.measuring import Result, Row, Sample, in_turns, main
+from models.config import RetrainConfig, TrainingConfig
+from models.dataset import Dataset
+from models.fit import Fitted, Material
+from models.network import BarFeatures, FilterBank
+from models.panel import INPUT_COLUMNS, Float32Array, windows
+from tests.synthetic_market import market
+
+SYMBOLS: Final = 120
+SESSIONS: Final = 760
+ROUNDS: Final = 5
+TRIAL_ROWS: Final = 16_384
+CONFIG: Final = RetrainConfig(training=TrainingConfig(validation_sessions=1, deterministic=False))
+"""Determinism would switch off XLA for Keras."""
+REACH: Final = 7.0
+
+
+class Setting(NamedTuple):
+    """How Keras trains."""
+
+    batch: int
+    steps_per_execution: int
+    xla: bool
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}, {self.steps_per_execution} step(s) an execution{_xla(self)}"
+
+
+class Times(NamedTuple):
+    """Seconds of an epoch."""
+
+    keras: Sample
+    shipped: Sample
+    """Ours, as configured by default."""
+    tuned: Sample
+    """Ours, with the batch size of Keras, and with XLA if Keras has it."""
+
+
+def measure() -> Result:
+    """Rows a second of both, for one member and for three."""
+    dataset = dataset_of(market(SYMBOLS, SESSIONS, edge=0.3), CONFIG)
+    material, seen = material_of(dataset), materialised(dataset)
+    preparation = in_turns(ROUNDS, lambda: materialised(dataset), lambda: material_of(dataset))
+    rows: list[Row] = []
+    notes = [
+        "With preparation: one epoch and all that comes before it once a night, that is cutting the windows for Keras "
+        f"({preparation[0]} s) and computing the summaries for ours ({preparation[1]} s). A night has up to "
+        f"{RetrainConfig().training.max_epochs} epochs to share it."
+    ]
+    for members in (1, 3):
+        pair = Pair(material, seen, members)
+        setting, told = pair.best_setting()
+        notes += [told, f"members = {members}: the two networks' answers differ by at most {pair.difference:.1e}."]
+        rows += _rows(f"members = {members}", len(material.train), setting, pair.epochs(setting), preparation)
+    return Result(
+        name="throughput",
+        question="How many rows are trained on in a second?",
+        baseline="the same features, filter bank, trunk, losses and AdamW in Keras, by `fit` on windows materialised "
+        "in memory, at the fastest of its settings",
+        sizes=f"{len(material.train):,} training rows of {SYMBOLS} symbols × {SESSIONS} sessions (synthetic); windows "
+        f"of {seen.shape[1]} × {seen.shape[2]} float32, {seen.nbytes / 1e6:,.0f} MB, against "
+        f"{material.summaries.nbytes / 1e6:,.0f} MB of summaries; {ROUNDS} rounds in turns",
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def materialised(dataset: Dataset) -> Float32Array:
+    """(n, window + 1, 7) windows of the training rows."""
+    return np.concatenate(list(windows(dataset.panel, dataset.train, dataset.config.network.window)))
+
+
+class Pair:
+    """The same function, trained both ways."""
+
+    def __init__(self, material: Material, seen: Float32Array, members: int) -> None:
+        self.material, self.seen = material, seen
+        self.config = trained(CONFIG, members=members)
+        self.targets = keras_targets(material, material.train)
+        self.fitted: Fitted = timed_fit(material, self.config, 1)[0]
+
+    @property
+    def difference(self) -> float:
+        """Largest difference between the heads of both networks on some rows."""
+        probe = slice(0, 512)
+        ours = self.fitted.trunk(self.material.summaries[self.material.train[probe]])
+        theirs = self._model(Setting(1024, 1, False))(self.seen[probe])
+        return max(float(np.abs(np.asarray(ours[head]) - np.asarray(theirs[head])).max()) for head in ours)
+
+    def best_setting(self) -> tuple[Setting, str]:
+        """The setting at which Keras trains most rows a second, and what each came to."""
+        speeds = {
+            setting: self._speed(setting)
+            for setting in (*(Setting(batch, 1, True) for batch in (256, 1024, 4096)), Setting(1024, 1, False))
+        }
+        fastest = max(speeds, key=lambda setting: speeds[setting])
+        more = [fastest._replace(steps_per_execution=steps) for steps in (4, 16)]
+        speeds |= {setting: self._speed(setting) for setting in more}
+        told = "; ".join(f"{setting}: {speed:,.0f}" for setting, speed in speeds.items())
+        words = f"members = {self.config.training.members}: rows a second of Keras' settings, tried briefly: {told}."
+        return max(speeds, key=lambda setting: speeds[setting]), words
+
+    def epochs(self, setting: Setting) -> Times:
+        """Seconds of an epoch of each, in turns."""
+        model = self._model(setting)
+        self._keras_fit(model, setting, 1)
+        tuned = trained(self.config, batch_size=setting.batch, xla=setting.xla)
+        rounds = [
+            (
+                self._keras_fit(model, setting, 3).epoch,
+                timed_fit(self.material, self.config, 4)[1].epoch,
+                timed_fit(self.material, tuned, 4)[1].epoch,
+            )
+            for _ in range(ROUNDS)
+        ]
+        return Times(*(Sample(values=values) for values in zip(*rounds, strict=True)))
+
+    def _speed(self, setting: Setting) -> float:
+        model = self._model(setting)
+        return TRIAL_ROWS / min(self._keras_fit(model, setting, 3, TRIAL_ROWS).epoch_seconds)
+
+    def _model(self, setting: Setting) -> KerasNight:
+        network, training = self.config.network, self.config.training
+        bars = keras.Input((network.window + 1, len(INPUT_COLUMNS)))
+        features = BarFeatures(dtype="float64")(bars)
+        summaries = FilterBank(network.window, network.spans, dtype="float64")(features)
+        model = KerasNight(bars, self.fitted.trunk(summaries))
+        optimizer = keras.optimizers.AdamW(training.learning_rate, weight_decay=training.weight_decay)
+        model.compile(optimizer, steps_per_execution=setting.steps_per_execution, jit_compile=setting.xla)
+        return model.learn(self.material, self.config, self.fitted.head_weights)
+
+    def _keras_fit(self, model: KerasNight, setting: Setting, epochs: int, rows: int | None = None) -> Clock:
+        clock = Clock()
+        note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock(epoch, epochs, 0.0, 0.0))
+        targets: dict[str, Any] = {head: values[:rows] for head, values in self.targets.items()}
+        model.fit(self.seen[:rows], targets, batch_size=setting.batch, epochs=epochs, verbose=0, callbacks=[note])
+        return clock
+
+
+def _rows(case: str, n: int, setting: Setting, times: Times, preparation: tuple[Sample, ...]) -> list[Row]:
+    cut, summarised = (one.median for one in preparation)
+    compared = (
+        (f"{case}, an epoch: Keras with {setting}, ours as shipped", times.keras, times.shipped, REACH),
+        (f"{case}, an epoch: both with batch {setting.batch}{_xla(setting)}", times.keras, times.tuned, REACH),
+        (f"{case}, with preparation, ours as shipped", times.keras.plus(cut), times.shipped.plus(summarised), None),
+    )
+    return [Row.of_rates(what, "rows/s", one.per(n), another.per(n), reach) for what, one, another, reach in compared]
+
+
+def _xla(setting: Setting) -> str:
+    return ", XLA" if setting.xla else ""
+
+
+if __name__ == "__main__":
+    main(measure, "throughput")
