@@ -121,7 +121,8 @@ class Field:
         block = block_length(self.dataset.config.targets.horizon_sessions)
         draws = difference(mine, other)(Resamples.draw(n_sessions, block=block, n_replicates=REPLICATES).weights)
         point = difference(mine, other)(np.ones((1, n_sessions)))[0]
-        return float(point), *(float(q) for q in np.quantile(draws, (0.05, 0.95)))
+        low, high = np.quantile(draws, (0.05, 0.95))
+        return float(point), float(low), float(high)
 
 
 def _error(target: FloatArray, forecast: FloatArray) -> float:
