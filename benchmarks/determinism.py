@@ -30,7 +30,7 @@ def measure() -> Result:
         name="determinism",
         question="What do bit-identical weights cost? The ratio is how many times longer an epoch takes.",
         baseline="the same fit with training.deterministic = false",
-        sizes=f"{MARKET.symbols} symbols × {MARKET.sessions} sessions, default network, {ROUNDS} rounds in own processes",
+        sizes=f"{MARKET.symbols} symbols × {MARKET.sessions} sessions, default network, {ROUNDS} rounds",
         rows=(row,),
     )
 
