@@ -50,6 +50,7 @@ ENDED: Final = (
     "Crashed",
     "Paused",
     "Suspended",
+    "AwaitingConcurrencySlot",  # a night that let an older one go first
 )
 PREFECT_HEARTBEAT_S: Final = 180
 """What Prefect does where nobody says otherwise."""

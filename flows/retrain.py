@@ -9,6 +9,7 @@ from prefect import flow
 from flows.approval import with_approval
 from flows.ending import ended, name_after, name_of_run, scheduled_start, skipped
 from flows.train import train_where_it_belongs
+from flows.turn import let_older_nights_go_first
 from models.calendar import Calendar
 from models.clean_process import CleanProcess
 from models.config import DEFAULT, Day, RetrainConfig
@@ -63,6 +64,8 @@ def retrain(
         session = night.session
         if why := night.skip or judged_before(session, config):
             return skipped(why)
+        if config.operation.catch_up == "all":
+            let_older_nights_go_first()
     if session is not None:
         calendar.refuse_other_days(session)
     result = _night(session, config, deliveries, promote)

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events import Event, RelatedResource, Resource
-from prefect.states import Crashed, Failed, Running, Scheduled, to_state_create
+from prefect.states import AwaitingConcurrencySlot, Crashed, Failed, Running, Scheduled, to_state_create
 
 from models.config import RetrainConfig
 from models.notation import value_and_bound
@@ -209,16 +209,33 @@ def impatient(place) -> Iterator[None]:
     place.apply()
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("impatient")
-def test_a_run_that_falls_silent_is_marked_crashed_and_told(place):
-    run_id = place.states("retrain", Running())
+def sign_of_life(place: Place, run_id: UUID) -> None:
     flow = RelatedResource(
         {"prefect.resource.id": "prefect.flow.1", "prefect.resource.role": "flow", "prefect.resource.name": "retrain"}
     )
     place.emit("prefect.flow-run.heartbeat", f"prefect.flow-run.{run_id}", [flow])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_a_run_that_falls_silent_is_marked_crashed_and_told(place):
+    run_id = place.states("retrain", Running())
+    sign_of_life(place, run_id)
     assert place.ended(run_id).type == StateType.CRASHED
     assert "no sign of life" in place.receiver.told(link(run_id, place))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_a_night_that_let_an_older_one_go_first_is_not_taken_for_silent(place):
+    waiting, silent = place.states("retrain", Running()), place.states("retrain", Running())
+    for run_id in (waiting, silent):
+        sign_of_life(place, run_id)
+    with place.server.client() as client:
+        client.set_flow_run_state(waiting, AwaitingConcurrencySlot(scheduled_time=datetime.now(UTC)))
+    place.ended(silent)
+    place.settle()
+    assert place.run(waiting).state.name == "AwaitingConcurrencySlot"
 
 
 @pytest.mark.slow
