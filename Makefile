@@ -22,7 +22,7 @@ endif
 # Without byte code every start would compile TensorFlow anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo setup test test-slow lint lock clean
+.PHONY: help demo setup test test-slow benchmarks lint lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -35,6 +35,9 @@ test: lint  ## Lint, types and the everyday test suite.
 
 test-slow: $(STAMP)  ## The tests that take longer.
 	@$(BIN)/python -m pytest -m slow
+
+benchmarks: $(STAMP)  ## Every benchmark against its baseline, into benchmarks/RESULTS.md; for a machine that does nothing else.
+	@$(BIN)/python -m benchmarks
 
 lint: $(STAMP)  ## Style (ruff) and types (mypy).
 	@$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """All benchmarks, one after the other, each in a process of its own; writes benchmarks/RESULTS.md.
 
-Run: `python -m benchmarks`, or with the names of some, as in `python -m benchmarks preparation scaling`.
+Run: `python -m benchmarks`, or with the names of some, as in `python -m benchmarks preparation scaling`; the others then
+keep what they came to before.
 """
 
 import argparse
@@ -28,9 +29,16 @@ def main() -> None:
     names = arguments.parse_args().names or BENCHMARKS
     if unknown := set(names) - set(BENCHMARKS):
         arguments.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    results = [run(name) for name in names]
-    if set(names) == set(BENCHMARKS):
-        RESULTS.write_text("\n".join([HEAD, *map(table, results)]))
+    known = recorded(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in names:
+        known[name] = table(run(name))
+        RESULTS.write_text("\n".join([HEAD, *(known[one] for one in BENCHMARKS if one in known)]))
+
+
+def recorded(text: str) -> dict[str, str]:
+    """Section of each benchmark in an earlier file of results."""
+    sections = text.split("\n## ")[1:]
+    return {section.partition("\n")[0]: f"## {section.rstrip()}\n" for section in sections}
 
 
 def run(name: str) -> Result:
