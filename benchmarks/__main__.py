@@ -1,7 +1,7 @@
 """All benchmarks, one after the other, each in a process of its own; writes benchmarks/RESULTS.md.
 
-Run: `python -m benchmarks`, or with the names of some, as in `python -m benchmarks preparation scaling`; the others then
-keep what they came to before.
+Run: `python -m benchmarks`, or with the names of some, as in `python -m benchmarks preparation scaling`; the others
+then keep what they came to before.
 """
 
 import argparse

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from benchmarks.__main__ import HEAD, recorded
 from benchmarks.measuring import Result, Row, Sample, Skipped, answer, table
 
 
@@ -36,3 +37,10 @@ def test_a_benchmark_without_its_data_says_so_in_its_table():
 @pytest.mark.parametrize(("value", "shown"), [(1234.5, "1,234"), (0.123456, "0.1235")])
 def test_figures_are_shown_with_four_digits(value, shown):
     assert str(Sample(values=(value,))) == shown
+
+
+def test_results_that_were_written_down_are_found_again():
+    result = Result(name="one", question="Why?", baseline="b", sizes="s", notes=("a note",))
+    other = Result(name="other", question="", baseline="", sizes="", skipped="no data")
+    text = "\n".join([HEAD, table(result), table(other)])
+    assert recorded(text) == {"one": table(result), "other": table(other)}
