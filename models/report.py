@@ -298,9 +298,10 @@ def _training(material: NightMaterial) -> Section:
 def _head_table(candidate: CandidateRecord) -> Table:
     columns = (Column("head", width=16), *(Column(name, numeric=True) for name in ("share of the gradient", "weight")))
     rows = tuple(
-        (head, f"{share:.1%}", f"{candidate.head_weights[head]:.3g}") for head, share in candidate.head_shares.items()
+        (head, percent(share, 1), f"{candidate.head_weights[head]:.3g}")
+        for head, share in candidate.head_shares.items()
     )
-    where = f" on {candidate.device} with {candidate.threads} CPU threads" if candidate.device else ""
+    where = f" on {candidate.device} with {candidate.threads} threads" if candidate.device else ""
     caption = f"Heads on the fusion layer when training started; {candidate.seconds:.0f} s{where}"
     return Table(columns, rows, caption)
 
