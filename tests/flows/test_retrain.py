@@ -113,6 +113,7 @@ def test_a_night_killed_between_its_decision_and_its_page_is_told_without_being_
     assert Ledger(locations).entries() == decided
 
 
+@pytest.mark.slow
 def test_a_home_restored_from_a_copy_at_another_place_goes_on_from_there(first_night, home, tmp_path):
     restored = config_at(shutil.copytree(home, tmp_path / "restored"))
     again = retrain(config=restored)
@@ -220,6 +221,7 @@ def test_too_little_history_names_the_sessions_needed(tmp_path, market):
     assert Path(night.report).exists()
 
 
+@pytest.mark.slow
 def test_a_universe_that_is_too_small_gets_absolute_directions(tmp_path, market):
     few = market[market["symbol"].isin(["S000", "S001", "S002"])]
     night = retrain(config=config_at(tmp_path), deliveries=[deliver(few, tmp_path / "in", "few.csv")])

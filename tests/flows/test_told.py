@@ -198,6 +198,7 @@ def test_a_failed_training_is_left_to_the_night_that_sent_it(place):
     assert [text for run_id in lost for text in place.receiver.texts(str(run_id))] == []
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_begin_is_told_as_late(place):
     place.apply("--late-after", "10")
     run_id = place.states("retrain", Scheduled(scheduled_time=datetime(2026, 1, 5, 22, 30, tzinfo=UTC)))
