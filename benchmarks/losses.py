@@ -31,7 +31,7 @@ GOLD_SYMBOLS: Final = 100
 """Every fifth symbol of the real panel, so that a table of all recipes and seeds takes minutes."""
 REPLICATES: Final = 1000
 
-_EQUAL: Final = {"losses": {"volatility": "mse", "magnitude": "huber"}}
+_ORIGINS_LOSSES: Final = {"losses": {"volatility": "mse", "magnitude": "huber"}}
 RECIPES: Final[Mapping[str, dict[str, Any]]] = {
     "default: qlike, bce, both lines": {},
     "no line for direction": {"network": {"direction_offset": "none"}},
@@ -40,8 +40,8 @@ RECIPES: Final[Mapping[str, dict[str, Any]]] = {
     "direction head alone": {"network": {"heads": ["direction"]}},
     "volatility bce": {"training": {"losses": {"volatility": "bce", "magnitude": "bce"}}},
     "magnitude relative_l1": {"training": {"losses": {"volatility": "qlike", "magnitude": "relative_l1"}}},
-    "mse, huber": {"training": _EQUAL},
-    "mse, huber, unweighted": {"training": {**_EQUAL, "gradient_shares": None}},
+    "mse, huber": {"training": _ORIGINS_LOSSES},
+    "mse, huber, unweighted": {"training": {**_ORIGINS_LOSSES, "gradient_shares": None}},
     "gradient shares 1 : 1 : 1": {"training": {"gradient_shares": {"direction": 1, "volatility": 1, "magnitude": 1}}},
     "step 1e-3": {"training": {"learning_rate": 1e-3}},
 }
@@ -64,8 +64,8 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Field:
-    """A panel on which all recipes compete."""
+class Contest:
+    """A panel on which all recipes compete, with what they are held against."""
 
     name: str
     dataset: Dataset
@@ -74,7 +74,7 @@ class Field:
     """Baselines on the evidence rows."""
 
     @classmethod
-    def of(cls, name: str, bars: pd.DataFrame) -> "Field":
+    def of(cls, name: str, bars: pd.DataFrame) -> "Contest":
         dataset = dataset_of(bars, RetrainConfig())
         targets = dataset.targets
         forecasts = baselines(
@@ -129,7 +129,7 @@ def _error(target: FloatArray, forecast: FloatArray) -> float:
     return float(np.abs(target - forecast).mean())
 
 
-def fields() -> Iterator[Field]:
+def contests() -> Iterator[Contest]:
     """The real panel, where it is at hand, and the reference market."""
     try:
         files = gold_panel()
@@ -138,8 +138,8 @@ def fields() -> Iterator[Field]:
     else:
         bars = pd.concat([pd.read_parquet(file) for file in files])
         chosen = sorted(bars["symbol"].unique())[:: max(1, bars["symbol"].nunique() // GOLD_SYMBOLS)][:GOLD_SYMBOLS]
-        yield Field.of("pooksoft_sp500_daily", _canonical(bars[bars["symbol"].isin(chosen)]))
-    yield Field.of("synthetic reference", synthetic_market(MarketSettings()).bars)
+        yield Contest.of("pooksoft_sp500_daily", _canonical(bars[bars["symbol"].isin(chosen)]))
+    yield Contest.of("synthetic reference", synthetic_market(MarketSettings()).bars)
 
 
 def _canonical(bars: pd.DataFrame) -> pd.DataFrame:
@@ -170,22 +170,22 @@ def main() -> None:
     recipes = {**RECIPES, "configs/origin.yaml": origin()}
     chosen = {name: changes for name, changes in recipes.items() if words in name or name.startswith("default")}
     print(f"{machine()}; seeds {SEEDS}; mean over the seeds, smallest and largest in brackets.\n", flush=True)
-    for field in fields():
-        _show(field, chosen)
+    for contest in contests():
+        _show(contest, chosen)
 
 
-def _show(field: Field, recipes: Mapping[str, dict[str, Any]]) -> None:
-    rows = field.dataset
-    print(f"### {field.name}: {len(rows.train):,} training and {len(rows.evidence):,} evidence rows\n")
+def _show(contest: Contest, recipes: Mapping[str, dict[str, Any]]) -> None:
+    rows = contest.dataset
+    print(f"### {contest.name}: {len(rows.train):,} training and {len(rows.evidence):,} evidence rows\n")
     print(
         "| recipe | direction AUC | AUC against the default (90 %) | volatility QLIKE / log-HAR | volatility MAE / "
         "log-HAR | magnitude MAE / EWMA | epochs | s |\n|---|---|---|---|---|---|---|---|"
     )
     first: list[Scores] = []
     for name, changes in recipes.items():
-        scores = [field.fit(recipe(changes, seed)) for seed in SEEDS]
+        scores = [contest.fit(recipe(changes, seed)) for seed in SEEDS]
         first = first or scores
-        point, low, high = field.gain(scores, first)
+        point, low, high = contest.gain(scores, first)
         against = "" if scores is first else f"{point:+.4f} ({low:+.4f} to {high:+.4f})"
         figures = [
             _spread([getattr(one, column) for one in scores])
@@ -195,7 +195,7 @@ def _show(field: Field, recipes: Mapping[str, dict[str, Any]]) -> None:
         seconds = np.mean([one.seconds for one in scores])
         auc = _spread([one.auc for one in scores], digits=4)
         print(f"| {name} | {auc} | {against} | {' | '.join(figures)} | {epochs} | {seconds:.0f} |", flush=True)
-    reversal = direction_auc(rows.targets.direction[rows.evidence], field.forecasts["reversal"].to_numpy())
+    reversal = direction_auc(rows.targets.direction[rows.evidence], contest.forecasts["reversal"].to_numpy())
     print(f"\n5-day reversal alone: AUC {reversal:.4f}.\n")
 
 

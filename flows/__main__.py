@@ -228,9 +228,9 @@ def synthetic(
     }  # fmt: skip
     with _working(debug):
         from flows import console
-        from models.synthetic import described_market
+        from models.synthetic import write_market
 
-        result = described_market(path, {name: value for name, value in asked.items() if value is not None})
+        result = write_market(path, {name: value for name, value in asked.items() if value is not None})
     _print(result, as_json, console.show_record)
 
 

@@ -376,7 +376,7 @@ class TrainingConfig(Section):
     mixed_precision: bool = False
     """Hidden layers in bfloat16; heads and losses stay float32. Of use on a GPU with tensor cores."""
     xla: bool = False
-    """Compile each training step with XLA: some seconds once, then shorter steps (benchmarks/RESULTS.md)."""
+    """Compile each training step with XLA: a second or more once, then shorter steps (docs/model.md)."""
 
 
 class GateConfig(Section):

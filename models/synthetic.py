@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from scipy.signal import lfilter
 from scipy.special import psi
 
@@ -34,6 +34,7 @@ _RANGE: Final = 2.5
 _LEVEL_SPREAD: Final = 0.3
 """Standard deviation of the symbols' mean log volatilities."""
 _STUCK_SESSIONS: Final = 8
+_PRICES: Final = ("open", "high", "low", "close")
 _SPLIT_RATIO: Final = 2.0
 
 
@@ -112,7 +113,7 @@ class _Paths:
     returns: FloatArray
 
 
-def synthetic_market(settings: MarketSettings | None = None, horizon: PositiveInt = 5) -> SyntheticMarket:
+def synthetic_market(settings: MarketSettings | None = None, horizon: int = 5) -> SyntheticMarket:
     """Draw a market.
 
     Args:
@@ -153,7 +154,7 @@ class WrittenMarket(Record):
     """`kind symbol session` of each."""
 
 
-def described_market(path: str, changes: Mapping[str, object]) -> WrittenMarket:
+def write_market(path: str, changes: Mapping[str, object]) -> WrittenMarket:
     """Draw a market, write it as a delivery and tell the best that anybody could forecast of it.
 
     Args:
@@ -189,7 +190,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _ceilings(market: SyntheticMarket) -> tuple[float, float]:
-    """AUC and QLIKE of the best forecasts on the market's own targets; bars beside a fault have none."""
+    """AUC and QLIKE of the best forecasts on the market's own targets, where the horizon meets no gap and no split."""
     config = RetrainConfig()
     panel = build_panel(market.bars, config.data)
     targets = compute_targets(panel, config.targets)
@@ -198,9 +199,6 @@ def _ceilings(market: SyntheticMarket) -> tuple[float, float]:
     best = at.merge(market.best, on=["symbol", "session"])
     auc = direction_auc(targets.direction[best["row"]], best["alpha"].to_numpy())
     return auc, qlike(targets.volatility[best["row"]], best["volatility"].to_numpy())
-
-
-_PRICES: Final = ("open", "high", "low", "close")
 
 
 def best_auc(settings: MarketSettings, horizon: int) -> float:

@@ -58,27 +58,15 @@ def promote_candidate(
     Raises:
         CandidateRejected: it could not; alias and ledger are as they were.
     """
-    entry = decided_before(night, Locations(config.storage))
+    locations = Locations(config.storage)
+    entry = decided_before(night, locations)
     if entry is None:
-        entry = _prove_and_decide(night, candidate, verdict, facts, judged_against, clean, config)
+        files = register(night, candidate, verdict, facts, config)
+        transcript = clean.reproduce(Registry(locations).fetch(candidate.version))
+        proof: Facts = {f"{PROOF}{head}": difference for head, difference in transcript.differences.items()}
+        entry = let_serve(night, candidate.version, verdict, facts | proof, files, judged_against, locations)
     sum_up(_summary(entry))
     return entry
-
-
-def _prove_and_decide(
-    night: NightRecord,
-    candidate: CandidateRecord,
-    verdict: Verdict,
-    facts: Facts,
-    judged_against: str | None,
-    clean: CleanProcess,
-    config: RetrainConfig,
-) -> LedgerEntry:
-    locations = Locations(config.storage)
-    files = register(night, candidate, verdict, facts, config)
-    transcript = clean.reproduce(Registry(locations).fetch(candidate.version))
-    proof: Facts = {f"{PROOF}{head}": difference for head, difference in transcript.differences.items()}
-    return let_serve(night, candidate.version, verdict, facts | proof, files, judged_against, locations)
 
 
 def let_serve(
@@ -107,23 +95,16 @@ def keep_champion(
     night: NightRecord, candidate: CandidateRecord | None, verdict: Verdict, facts: Facts, config: RetrainConfig
 ) -> LedgerEntry:
     """Record that the champion goes on serving; the candidate is kept for whoever wants to look at it."""
-    entry = decided_before(night, Locations(config.storage)) or _decide_to_keep(
-        night, candidate, verdict, facts, config
-    )
-    sum_up(_summary(entry))
-    return entry
-
-
-def _decide_to_keep(
-    night: NightRecord, candidate: CandidateRecord | None, verdict: Verdict, facts: Facts, config: RetrainConfig
-) -> LedgerEntry:
     locations = Locations(config.storage)
-    files = register(night, candidate, verdict, facts, config) if candidate is not None else {}
-    version = candidate.version if candidate else None
-    entry = Ledger(locations).decide(
-        night.night_id, lambda champion: _entry(night, version, files, verdict, facts, (champion, champion))
-    )
-    let_alias_follow(locations)
+    entry = decided_before(night, locations)
+    if entry is None:
+        files = register(night, candidate, verdict, facts, config) if candidate is not None else {}
+        version = candidate.version if candidate else None
+        entry = Ledger(locations).decide(
+            night.night_id, lambda champion: _entry(night, version, files, verdict, facts, (champion, champion))
+        )
+        let_alias_follow(locations)
+    sum_up(_summary(entry))
     return entry
 
 

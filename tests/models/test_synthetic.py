@@ -9,7 +9,7 @@ from models.config import RetrainConfig
 from models.errors import ConfigError
 from models.panel import build_panel
 from models.scores import direction_auc, qlike
-from models.synthetic import MarketSettings, best_auc, best_qlike, described_market, synthetic_market
+from models.synthetic import MarketSettings, best_auc, best_qlike, synthetic_market, write_market
 from models.targets import compute_targets
 
 GAUSSIAN = {"tail": None, "symbols": 150, "sessions": 600}
@@ -98,7 +98,7 @@ def test_a_calendar_that_ends_too_soon_is_refused():
 
 def test_a_written_market_is_a_delivery_that_says_its_ceilings(tmp_path):
     path = str(tmp_path / "market.parquet")
-    told = described_market(path, {"symbols": 30, "sessions": 300, "edge": 0.3, "splits": 1})
+    told = write_market(path, {"symbols": 30, "sessions": 300, "edge": 0.3, "splits": 1})
     bars = pd.read_parquet(path)
     assert bars.columns.tolist() == ["symbol", "timestamp", "open", "high", "low", "close", "volume"]
     assert len(bars) == told.bars == 9000
@@ -112,4 +112,4 @@ def test_a_written_market_is_a_delivery_that_says_its_ceilings(tmp_path):
 )
 def test_what_cannot_be_written_is_told(tmp_path, path, changes, words):
     with pytest.raises(ConfigError, match=words):
-        described_market(str(tmp_path / path), {"sessions": 40, "symbols": 3, **changes})
+        write_market(str(tmp_path / path), {"sessions": 40, "symbols": 3, **changes})
