@@ -375,8 +375,9 @@ class TrainingConfig(Section):
     """Refuse to train where TensorFlow finds no GPU. Otherwise it takes a GPU if there is one."""
     mixed_precision: bool = False
     """Hidden layers in bfloat16; heads and losses stay float32. Of use on a GPU with tensor cores."""
-    xla: bool = False
-    """Compile each training step with XLA: a second or more once, then shorter steps (docs/model.md)."""
+    xla: Literal["auto", "always", "never"] = "auto"
+    """Compile each training step with XLA: a second or more once, then shorter steps. auto: on a CPU, from 100,000
+    training rows."""
 
 
 class GateConfig(Section):

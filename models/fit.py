@@ -1,5 +1,6 @@
 """Fitting: rows gathered by index inside one compiled loop, epochs chosen by the validation sessions."""
 
+import gc
 import logging
 import os
 import time
@@ -29,6 +30,8 @@ _SMALL: Final = 0.1
 """Of their ordinary size: the bounded heads' kernels while their gradients are measured."""
 _STEPS_AT_ONCE: Final = 256
 """Steps in one call of the compiled loop; between two calls the clock and the losses are looked at."""
+_XLA_FROM: Final = 100_000
+"""Training rows; with fewer, compilation takes longer than the shorter steps save (docs/model.md)."""
 _EXPLODED: Final = 100.0
 """A batch's loss this many times as large as the first one's is no noise."""
 
@@ -101,7 +104,7 @@ def fit(material: Material, config: RetrainConfig, progress: Progress | None = N
             f"targets (the report's percentiles) or lower training.learning_rate = {training.learning_rate}."
         )
     loop.trunk.set_weights(best.weights)
-    return Fitted(
+    fitted = Fitted(
         trunk=loop.trunk,
         epochs=best.epoch,
         curves=tuple(curves),
@@ -111,6 +114,9 @@ def fit(material: Material, config: RetrainConfig, progress: Progress | None = N
         device=_device(),
         seconds=clock.elapsed,
     )
+    del loop
+    gc.collect()  # the compiled functions hold the loop and its tensors in a cycle: a second fit needs the memory
+    return fitted
 
 
 def settle(training: TrainingConfig) -> None:
@@ -127,6 +133,13 @@ def settle(training: TrainingConfig) -> None:
         tf.config.experimental.enable_op_determinism()
     if training.require_gpu and not tf.config.list_physical_devices("GPU"):
         raise TrainingFailed(_no_gpu())
+
+
+def _pays_for_xla(training: TrainingConfig, rows: int) -> bool:
+    """Where it was measured, on the CPU, and where a fit is long enough; asked for, always."""
+    if training.xla == "auto":
+        return rows >= _XLA_FROM and not tf.config.list_physical_devices("GPU")
+    return training.xla == "always"
 
 
 def _device() -> str:
@@ -193,7 +206,8 @@ class _Loop:
         if config.network.direction_offset != "none":
             self._scale_kernels(["direction_logits"], 0.0)
         self.optimizer = _optimizer(self.trunk, config.training)
-        self._compiled_step = tf.function(self._step, jit_compile=config.training.xla)
+        xla = _pays_for_xla(config.training, len(material.train))
+        self._compiled_step = tf.function(self._step, autograph=False, jit_compile=xla)
 
     def epoch(self, batches: Any, epoch: int, clock: _Clock) -> float:
         """One pass over (steps, batch) row indices → mean weighted loss; cut short when the time is over.
@@ -247,7 +261,7 @@ class _Loop:
         total = sum(self.head_weights[head] * loss for head, loss in losses.items())
         return {"val_loss": total, **{f"val_{head}": loss for head, loss in losses.items()}}
 
-    @tf.function
+    @tf.function(autograph=False)
     def _averaged_losses(self, rows: Any) -> dict[str, Any]:
         summaries, targets = self._at(rows)
         outputs = self.trunk(summaries)

@@ -1,5 +1,7 @@
 """The bounded network: what it promises, and what the origin's heads did instead."""
 
+import gc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,7 @@ keras = pytest.importorskip("keras")
 
 from models.card import ModelCard, read_card  # noqa: E402
 from models.export import export_candidate  # noqa: E402
-from models.fit import Material, fit  # noqa: E402
+from models.fit import Material, _Loop, _pays_for_xla, fit  # noqa: E402
 from models.network import BoundedHead, build_served, build_trunk  # noqa: E402
 from models.offset import Standardisation, fit_direction_line, fit_offset  # noqa: E402
 from models.serving import ServedModel, disagreement  # noqa: E402
@@ -158,6 +160,21 @@ def test_a_fit_ends_in_the_middle_of_an_epoch_when_its_time_is_over(fitted, monk
     assert len(result.curves) == 1
 
 
+def test_nothing_of_a_fit_but_its_result_stays_in_memory(fitted):
+    config, _, material, _, _ = fitted
+    result = fit(material, config.model_copy(update={"training": config.training.model_copy(update={"max_epochs": 1})}))
+    assert result.trunk.get_weights()
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, _Loop)]
+
+
+@pytest.mark.parametrize(
+    ("xla", "rows", "compiled"),
+    [("auto", 99_999, False), ("auto", 100_000, True), ("never", 10**7, False), ("always", 1, True)],
+)
+def test_steps_are_compiled_where_that_pays_or_is_asked_for(xla, rows, compiled):
+    assert _pays_for_xla(CONFIG.training.model_copy(update={"xla": xla}), rows) is compiled
+
+
 def test_without_a_gpu_a_fit_that_requires_one_is_refused_with_what_was_found(fitted):
     config, _, material, _, _ = fitted
     training = config.training.model_copy(update={"require_gpu": True})
@@ -167,7 +184,7 @@ def test_without_a_gpu_a_fit_that_requires_one_is_refused_with_what_was_found(fi
 
 def test_mixed_precision_and_xla_leave_heads_in_float32(fitted):
     config, _, material, evidence, plain = fitted
-    training = config.training.model_copy(update={"mixed_precision": True, "xla": True, "max_epochs": 2})
+    training = config.training.model_copy(update={"mixed_precision": True, "xla": "always", "max_epochs": 2})
     result = fit(material, config.model_copy(update={"training": training}))
     assert result.trunk.get_layer("fusion").compute_dtype == "bfloat16"
     outputs = result.trunk(material.summaries[evidence])

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 FIT = """
 import hashlib
+import sys
 from models.config import RetrainConfig
 from models.dataset import Dataset
 from models.features import summaries
@@ -17,7 +20,7 @@ from models.fit import Material, fit
 
 config = RetrainConfig.model_validate({
     "network": {"window": 21, "spans": [1, 3, 8]},
-    "training": {"validation_sessions": 20, "max_epochs": 2, "batch_size": 256},
+    "training": {"validation_sessions": 20, "max_epochs": 2, "batch_size": 256, "xla": sys.argv[1]},
 })
 bars = synthetic_market(MarketSettings(symbols=25, sessions=200)).bars
 dataset = Dataset.of(bars, build_panel(bars, config.data).market, config)
@@ -30,10 +33,10 @@ print(digest.hexdigest(), fitted.threads, fitted.device)
 """
 
 
-def fit_elsewhere(directory: Path, **environment: str) -> subprocess.Popen:
+def fit_elsewhere(directory: Path, xla: str, **environment: str) -> subprocess.Popen:
     directory.mkdir()
     return subprocess.Popen(
-        [sys.executable, "-c", FIT],
+        [sys.executable, "-c", FIT, xla],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment},
         stdout=subprocess.PIPE,
@@ -41,11 +44,12 @@ def fit_elsewhere(directory: Path, **environment: str) -> subprocess.Popen:
     )
 
 
-def test_two_processes_in_other_directories_on_other_days_make_the_same_weights(tmp_path):
+@pytest.mark.parametrize("xla", ["never", pytest.param("always", marks=pytest.mark.slow)])
+def test_two_processes_in_other_directories_on_other_days_make_the_same_weights(tmp_path, xla):
     """The two time zones never have the same date."""
     runs = [
-        fit_elsewhere(tmp_path / "one", PYTHONHASHSEED="1", TZ="Pacific/Kiritimati"),
-        fit_elsewhere(tmp_path / "two", PYTHONHASHSEED="2", TZ="Pacific/Pago_Pago"),
+        fit_elsewhere(tmp_path / "one", xla, PYTHONHASHSEED="1", TZ="Pacific/Kiritimati"),
+        fit_elsewhere(tmp_path / "two", xla, PYTHONHASHSEED="2", TZ="Pacific/Pago_Pago"),
     ]
     first, second = (run.communicate(timeout=300)[0].split() for run in runs)
     assert len(first[0]) == 64
