@@ -65,9 +65,10 @@ class KerasNight(keras.Model):
 
 
 def dataset_of(bars: pd.DataFrame, config: RetrainConfig) -> Dataset:
-    """Panel and targets of canonical bars."""
+    """Panel and targets of canonical bars; the candidate alone is judged, so it has validation rows of its own."""
     panel = build_panel(bars, config.data)
-    return Dataset(bars, panel, compute_targets(panel, config.targets), config)
+    single = config.model_copy(update={"gate": config.gate.model_copy(update={"folds": "single"})})
+    return Dataset(bars, panel, compute_targets(panel, config.targets), single)
 
 
 def material_of(dataset: Dataset) -> Material:

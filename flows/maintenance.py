@@ -3,20 +3,20 @@
 from prefect import flow
 
 from models.config import DEFAULT, RetrainConfig
-from tasks.maintain import MaintenanceResult, clear_old_nights, clear_parts, tidy_tables
+from tasks.maintain import MaintenanceResult, clear_old_folds, clear_old_nights, clear_parts, tidy_tables
 from tasks.tell import tell_failure
 
 
 @flow(name="maintenance", flow_run_name="maintenance", on_failure=[tell_failure])
 def maintenance(config: RetrainConfig = DEFAULT) -> MaintenanceResult:
-    """Put the tables' small files together, delete old nights' copies of the bars and what killed processes left half
-    written; every answer stays the same.
+    """Put the tables' small files together, delete old nights' copies of the bars, recipe folds out of use and what
+    killed processes left half written; every answer stays the same.
 
     Args:
         config: Only storage and operation are read.
     """
     cleared = clear_old_nights(config)
-    parts = clear_parts(config)
+    folds, parts = clear_old_folds(config), clear_parts(config)
     return MaintenanceResult(
-        tables=tidy_tables(config), nights=cleared.nights, bytes_freed=cleared.bytes_freed, parts=parts
+        tables=tidy_tables(config), nights=cleared.nights, bytes_freed=cleared.bytes_freed, folds=folds, parts=parts
     )

@@ -131,6 +131,7 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
             candidate = train_where_it_belongs(night.night_id, config, last_moment)
     except DeadlinePassed as passed:
         return Outcome(Verdict(verdict="keep", reason=str(passed)), targets=targets)
+    timings.split("train", "folds", sum(fold.seconds for fold in candidate.folds if not fold.reused))
     with timings("evaluate"):
         evidence = evaluate(night, candidate, config)
     with timings("gate"):

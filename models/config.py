@@ -97,6 +97,8 @@ class StorageConfig(Section):
     """Raw delivered files, by their SHA-256. Default: home/deliveries."""
     nights: str | None = None
     """Frames passed between the stages of a night; every worker must reach it. Default: home/nights."""
+    folds: str | None = None
+    """Recipe folds, to be used again by later nights; what trains must reach it. Default: home/folds."""
     reports: str | None = None
     """The night's report as HTML. Default: home/reports."""
     data_docs: str | None = None
@@ -385,6 +387,10 @@ class GateConfig(Section):
 
     evidence_sessions: PositiveInt = 250
     """Sessions of out-of-sample predictions that the gate judges on."""
+    folds: Literal["quarterly", "single"] = "quarterly"
+    """quarterly: one model a calendar quarter, trained only on what came before it, tells how good the recipe is; it is
+    kept and used again by later nights. The candidate learns from all but the fresh sessions. single: the candidate
+    itself leaves out all sessions that it is judged on."""
     min_evidence_sessions: PositiveInt = 40
     """With fewer the night is kept: too little history."""
     fresh_sessions: PositiveInt = 21

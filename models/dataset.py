@@ -11,7 +11,7 @@ from models.config import BoundedHead, RetrainConfig
 from models.panel import IntArray, Panel, build_panel
 from models.percentiles import head_scale
 from models.records import Scale
-from models.splits import History, Split, history, rows_between, single_fold, usable_rows
+from models.splits import History, Plan, Split, history, plan, rows_between, usable_rows
 from models.targets import Targets, compute_targets
 
 
@@ -42,21 +42,38 @@ class Dataset:
         return history(self.panel, self.targets, self.config)
 
     @cached_property
+    def plan(self) -> Plan:
+        """The splits of tonight's models; only for a history that is long enough."""
+        return plan(self.history, self.panel.sessions, self.targets.reach, self.config)
+
+    @property
     def split(self) -> Split:
-        """The single fold; only for a history that is long enough."""
-        return single_fold(self.history, self.targets.reach, self.config)
+        """The candidate's."""
+        return self.plan.candidate
 
     @property
     def train(self) -> IntArray:
-        return rows_between(self.panel, self.rows, self.split.train)
+        """The candidate's training rows."""
+        return self.between(self.split.train)
 
     @property
     def validation(self) -> IntArray:
-        return rows_between(self.panel, self.rows, self.split.validation)
+        """Rows that choose the candidate's number of epochs; none where the recipe folds have chosen it."""
+        return self.between(self.split.validation)
 
     @property
+    def fresh(self) -> IntArray:
+        """Rows that the candidate itself is judged on."""
+        return self.between(self.split.evidence)
+
+    @cached_property
     def evidence(self) -> IntArray:
-        return rows_between(self.panel, self.rows, self.split.evidence)
+        """Rows that any of tonight's models is judged on, by split and within it in the panel's order."""
+        return np.concatenate([self.between(split.evidence) for split in self.plan.splits])
+
+    def between(self, part: tuple[int, int]) -> IntArray:
+        """Usable rows of a half-open range of session positions."""
+        return rows_between(self.panel, self.rows, part)
 
     @property
     def trained_until(self) -> np.datetime64:
@@ -64,10 +81,17 @@ class Dataset:
         trained_until: np.datetime64 = self.panel.sessions[self.split.trained_until]
         return trained_until
 
-    def scales(self, history: Sequence[Mapping[str, float | None]] = ()) -> dict[str, Scale]:
-        """Scale of each bounded head, from the training rows alone and the facts of the last nights."""
+    def scales(
+        self, history: Sequence[Mapping[str, float | None]] = (), rows: IntArray | None = None
+    ) -> dict[str, Scale]:
+        """Scale of each bounded head, from training rows alone and the facts of the last nights.
+
+        Args:
+            history: Of earlier nights, oldest first; none for a recipe fold, which knows only its own past.
+            rows: Training rows; the candidate's when not given.
+        """
         heads: list[BoundedHead] = [head for head in self.config.network.heads if head != "direction"]
-        train = self.train
+        train = self.train if rows is None else rows
         return {
             head: head_scale(head, getattr(self.targets, head)[train], self.config.targets, history) for head in heads
         }

@@ -17,7 +17,7 @@ from models.errors import TrainingFailed
 from models.features import ALIGNMENT
 from models.losses import bounded_loss, direction_loss
 from models.network import build_trunk
-from models.offset import Standardisation, fit_direction_line, fit_offset
+from models.offset import DIRECTION_RIDGES, Standardisation, fit_direction_line, fit_offset
 from models.panel import Float32Array, IntArray
 from models.records import Scale
 from models.targets import Targets
@@ -36,7 +36,8 @@ _EXPLODED: Final = 100.0
 """A batch's loss this many times as large as the first one's is no noise."""
 
 Progress = Callable[[int, int, float, float], None]
-"""Called after each epoch with epoch, max_epochs, validation loss and seconds left at most."""
+"""Called after each epoch with epoch, max_epochs, validation loss (training loss without validation rows) and seconds
+left at most."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Material:
 
 
 @dataclass(frozen=True)
+class Course:
+    """What the validation of other fits has chosen, for one that has none of its own."""
+
+    epochs: int
+    penalty: float | None
+    """Of the line that direction starts from; None where it starts from nothing."""
+
+
+@dataclass(frozen=True)
 class Fitted:
     """The trunk with its best weights, and how it came to them."""
 
@@ -59,45 +69,42 @@ class Fitted:
     epochs: int
     """Epoch whose weights were kept."""
     curves: tuple[dict[str, float], ...]
-    """One row an epoch: epoch, loss, val_loss, and val_<head> for each."""
+    """One row an epoch: epoch, loss and, with validation rows, val_loss and val_<head> for each."""
     head_weights: Mapping[str, float]
     head_shares: Mapping[str, float]
     """Share of the gradient on the fusion layer that each head has with its weight, when training starts."""
+    penalty: float | None
+    """Of the line that direction starts from."""
     threads: int
     """CPU threads that TensorFlow really had."""
     device: str
     seconds: float
 
 
-def fit(material: Material, config: RetrainConfig, progress: Progress | None = None) -> Fitted:
+def fit(
+    material: Material, config: RetrainConfig, progress: Progress | None = None, course: Course | None = None
+) -> Fitted:
     """Train all members from scratch and keep the weights of the best validation epoch.
+
+    Args:
+        material: What is read; its validation rows are not looked at when there is a course.
+        config: Of the night.
+        progress: Told each epoch.
+        course: Epochs and penalty, if they were chosen elsewhere; then the last epoch's weights are kept.
 
     Raises:
         TrainingFailed: no training or validation rows, or a loss that is not finite.
     """
     training = config.training
-    if not (len(material.train) and len(material.validation)):
+    if not (len(material.train) and (course or len(material.validation))):
         raise TrainingFailed(
             f"Cannot fit: {len(material.train)} training and {len(material.validation)} validation rows. "
             f"Bring more history, or lower training.validation_sessions or network.window."
         )
     settle(training)
-    started = time.monotonic()
-    loop = _Loop(material, config)
-    clock = _Clock(started, training.max_seconds)
-    shuffle = np.random.default_rng(training.seed)
-    curves: list[dict[str, float]] = []
-    best = _Best(np.inf, 0, [])
-    for epoch in range(1, training.max_epochs + 1):
-        batches = _batches(shuffle.permutation(material.train), training.batch_size)
-        loss = loop.epoch(batches, epoch, clock)
-        curves.append({"epoch": float(epoch), "loss": loss, **loop.validation_losses()})
-        if curves[-1]["val_loss"] < best.loss:
-            best = _Best(curves[-1]["val_loss"], epoch, loop.trunk.get_weights())
-        if progress:
-            progress(epoch, training.max_epochs, curves[-1]["val_loss"], clock.left_at_most(epoch, training.max_epochs))
-        if epoch - best.epoch >= training.patience or clock.is_over:
-            break
+    clock = _Clock(time.monotonic(), training.max_seconds)
+    loop = _Loop(material, config, course)
+    curves, best = _run(loop, clock, progress)
     if not best.epoch:
         raise TrainingFailed(
             f"The validation loss was not finite in any of {len(curves)} epochs. Look for extreme values among the "
@@ -110,6 +117,7 @@ def fit(material: Material, config: RetrainConfig, progress: Progress | None = N
         curves=tuple(curves),
         head_weights=loop.head_weights,
         head_shares=loop.head_shares,
+        penalty=loop.penalty,
         threads=tf.config.threading.get_intra_op_parallelism_threads(),
         device=_device(),
         seconds=clock.elapsed,
@@ -117,6 +125,27 @@ def fit(material: Material, config: RetrainConfig, progress: Progress | None = N
     del loop
     gc.collect()  # the compiled functions hold the loop and its tensors in a cycle: a second fit needs the memory
     return fitted
+
+
+def _run(loop: "_Loop", clock: "_Clock", progress: Progress | None) -> tuple[list[dict[str, float]], "_Best"]:
+    """All epochs: their curves, and the best of them."""
+    training, course = loop.config.training, loop.course
+    shuffle = np.random.default_rng(training.seed)
+    curves: list[dict[str, float]] = []
+    best = _Best(np.inf, 0, [])
+    epochs = course.epochs if course else training.max_epochs
+    for epoch in range(1, epochs + 1):
+        batches = _batches(shuffle.permutation(loop.material.train), training.batch_size)
+        loss = loop.epoch(batches, epoch, clock)
+        curves.append({"epoch": float(epoch), "loss": loss, **({} if course else loop.validation_losses())})
+        judged = loss if course else curves[-1]["val_loss"]
+        if course or judged < best.loss:
+            best = _Best(judged, epoch, loop.trunk.get_weights())
+        if progress:
+            progress(epoch, epochs, judged, clock.left_at_most(epoch, epochs))
+        if epoch - best.epoch >= training.patience or clock.is_over:
+            break
+    return curves, best
 
 
 def settle(training: TrainingConfig) -> None:
@@ -188,10 +217,11 @@ class _Best:
 class _Loop:
     """The night's rows as tensors, the trunk, and the compiled steps over them."""
 
-    def __init__(self, material: Material, config: RetrainConfig) -> None:
+    def __init__(self, material: Material, config: RetrainConfig, course: Course | None = None) -> None:
         self.material = material
         self.config = config
-        self.trunk = _new_trunk(material, config)
+        self.course = course
+        self.trunk, self.penalty = _new_trunk(material, config, course)
         self.bounded = [head for head in self.trunk.output if head != "direction"]
         self.summaries = _tensor(material.summaries)
         self.targets = {"direction": tf.constant(material.targets.direction, tf.float32)}
@@ -330,7 +360,8 @@ def _tensor(summaries: Float32Array) -> Any:
     return tf.experimental.dlpack.from_dlpack(summaries.__dlpack__())
 
 
-def _new_trunk(material: Material, config: RetrainConfig) -> keras.Model:
+def _new_trunk(material: Material, config: RetrainConfig, course: Course | None) -> tuple[keras.Model, float | None]:
+    """The trunk before training, and the penalty of the line that its direction starts from."""
     network, training = config.network, config.training
     summaries, targets, train = material.summaries, material.targets, material.train
     scaling = Standardisation.of(summaries, train)
@@ -338,11 +369,14 @@ def _new_trunk(material: Material, config: RetrainConfig) -> keras.Model:
     if network.offset == "log_har":
         offset = fit_offset(summaries, targets, train, scaling, network.spans, training.losses)
     if network.direction_offset == "ridge":
-        line = fit_direction_line(summaries, targets.direction, train, material.validation, scaling)
+        chosen = course.penalty if course else None
+        penalties = DIRECTION_RIDGES if chosen is None else (chosen,)
+        line = fit_direction_line(summaries, targets.direction, train, material.validation, scaling, penalties)
         log.info("direction starts from a line with penalty %g", line.penalty)
-    return build_trunk(
+    trunk = build_trunk(
         scaling.mean, scaling.sd, material.scales, network, training.members, offset, line, training.mixed_precision
     )
+    return trunk, None if line is None else line.penalty
 
 
 def _optimizer(trunk: keras.Model, training: TrainingConfig) -> keras.optimizers.Optimizer:

@@ -31,6 +31,10 @@ class Locations:
         return self._part("nights")
 
     @property
+    def folds(self) -> str:
+        return self._part("folds")
+
+    @property
     def reports(self) -> str:
         return self._part("reports")
 

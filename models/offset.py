@@ -6,7 +6,7 @@ from a ridge of up or down on all summaries: where so little can be known, a net
 loses a good part of it to noise. Both are there in a second.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ CLIP: Final = 8.0
 """Standardised summaries beyond this many standard deviations say no more than that."""
 _RIDGE: Final = 1e-3
 """Penalty per row on standardised columns: enough for neighbouring spans, which are nearly collinear."""
-_DIRECTION_RIDGES: Final = (0.01, 0.1, 1.0, 10.0, 100.0)
+DIRECTION_RIDGES: Final = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Penalties for direction, from nearly none to nearly no line; the validation sessions choose."""
 _FLOOR: Final = 1e-4
 """A realised volatility below one basis point counts as this; its logarithm would be an outlier, or not exist."""
@@ -105,7 +105,12 @@ def fit_offset(
 
 
 def fit_direction_line(
-    summaries: Float32Array, direction: FloatArray, train: IntArray, validation: IntArray, scaling: Standardisation
+    summaries: Float32Array,
+    direction: FloatArray,
+    train: IntArray,
+    validation: IntArray,
+    scaling: Standardisation,
+    penalties: Sequence[float] = DIRECTION_RIDGES,
 ) -> DirectionLine:
     """Fit a line for the direction on training rows, as strongly held back as suits the validation rows.
 
@@ -115,12 +120,15 @@ def fit_direction_line(
         summaries: (M, n) of all rows.
         direction: (M,) 1 up, 0 down, NaN none.
         train: Training rows.
-        validation: Rows that choose the penalty.
+        validation: Rows that choose the penalty; not looked at where there is but one.
         scaling: Of the training rows.
+        penalties: To choose from.
     """
     train, validation = (rows[~np.isnan(direction[rows])] for rows in (train, validation))
     gram, cross = _normal_equations(scaling.blocks(summaries, train), direction[train] - 0.5)
-    lines = [DirectionLine(4 * _ridge(gram, cross, penalty), penalty) for penalty in _DIRECTION_RIDGES]
+    lines = [DirectionLine(4 * _ridge(gram, cross, penalty), penalty) for penalty in penalties]
+    if len(lines) == 1:
+        return lines[0]
     seen = np.concatenate(list(scaling.blocks(summaries, validation)))
     return min(lines, key=lambda line: _cross_entropy(direction[validation], seen @ line.slopes))
 

@@ -130,6 +130,28 @@ class Scale(Record):
     rows: int
 
 
+class FoldRecord(Record):
+    """A recipe fold: the model of one calendar quarter, trained on nothing but its past."""
+
+    fold: int
+    """Its number among tonight's, 0 for the oldest."""
+    key: str
+    """Hash of all that decides its weights: what it is kept under."""
+    version: str
+    """`fold-<quarter>-<first eight of its key>`."""
+    trained_until: date
+    """Last label end of anything that it was fitted on, early stopping included."""
+    rows: int
+    """Training rows."""
+    epochs: int
+    penalty: float | None
+    """Of the line that its direction starts from."""
+    seconds: float
+    """That its training took, when it was trained."""
+    reused: bool
+    """Trained on an earlier night."""
+
+
 class CandidateRecord(Record):
     """The trained model of tonight: all that the other stages may know of it."""
 
@@ -153,6 +175,8 @@ class CandidateRecord(Record):
     """CPU threads of the fit; its weights are reproducible for one number of threads."""
     device: str = ""
     """What it ran on: CPU, or the name of the GPU."""
+    folds: tuple[FoldRecord, ...] = ()
+    """The recipe folds that are judged beside it and chose its number of epochs."""
 
 
 class Check(Record):

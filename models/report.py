@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -291,8 +292,37 @@ def _training(material: NightMaterial) -> Section:
     curves, candidate = material.curves, material.candidate
     if curves.empty:
         return Section("Training", ())
-    drawn = Picture(pictures.learning_curves(curves), "Training and validation loss by epoch, the chosen epoch marked")
-    return Section("Training", (Pictures((drawn,)), *(() if candidate is None else (_head_table(candidate),))))
+    whose = "Training and validation loss by epoch, the chosen epoch marked"
+    if candidate and candidate.folds:
+        whose = f"Loss of {candidate.folds[-1].version} by epoch; the candidate took the middle of the folds' epochs"
+    drawn = Picture(pictures.learning_curves(curves), whose)
+    if candidate is None:
+        return Section("Training", (Pictures((drawn,)),))
+    folds = (_fold_table(candidate, material.result.session),) if candidate.folds else ()
+    return Section("Training", (Pictures((drawn,)), *folds, _head_table(candidate)))
+
+
+def _fold_table(candidate: CandidateRecord, session: date) -> Table:
+    columns = (
+        Column("model", width=26),
+        Column("trained until", width=16),
+        *(Column(name, numeric=True) for name in ("age, days", "training rows", "epochs", "trained in")),
+    )
+    rows = [
+        (
+            fold.version,
+            str(fold.trained_until),
+            str((session - fold.trained_until).days),
+            count(fold.rows),
+            str(fold.epochs),
+            "an earlier night" if fold.reused else duration(fold.seconds),
+        )
+        for fold in candidate.folds
+    ]
+    age = str((session - candidate.trained_until).days)
+    own = (candidate.version, str(candidate.trained_until), age, ABSENT, str(candidate.epochs))
+    caption = "Recipe folds, each judged on the sessions after its training, and the candidate on the last ones"
+    return Table(columns, (*rows, (*own, duration(candidate.seconds))), caption)
 
 
 def _head_table(candidate: CandidateRecord) -> Table:

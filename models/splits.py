@@ -1,17 +1,24 @@
 """Splits by session, never by row, purged by the reach of the labels."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from models.bootstrap import MIN_BLOCKS, block_length
 from models.config import RetrainConfig
 from models.panel import BoolArray, IntArray, Panel, eligible
 from models.targets import Targets
 
+LONGEST_QUARTER: Final = 66
+"""Sessions; no calendar quarter has more weekdays."""
+
 
 @dataclass(frozen=True)
 class Split:
-    """One fold: train, then validation, then evidence, with no label of one reaching into the next.
+    """One model's part of the sessions: train, validation, evidence, with no label of one reaching into the next.
 
     Each part is a half-open range [first, last) of positions on the panel's session axis.
     """
@@ -19,6 +26,7 @@ class Split:
     fold: int
     train: tuple[int, int]
     validation: tuple[int, int]
+    """Empty for a candidate whose number of epochs the recipe folds have chosen."""
     evidence: tuple[int, int]
     reach: int
 
@@ -26,6 +34,20 @@ class Split:
     def trained_until(self) -> int:
         """Position of the last session that any fitted thing has seen, early stopping included."""
         return self.validation[1] - 1 + self.reach
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a night trains, and the sessions on which each model is judged; no session twice."""
+
+    folds: tuple[Split, ...]
+    """Of the recipe folds, oldest first; none where the candidate's own sessions are all the evidence."""
+    candidate: Split
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """All of them, in the order of their evidence."""
+        return (*self.folds, self.candidate)
 
 
 @dataclass(frozen=True)
@@ -56,19 +78,91 @@ def history(panel: Panel, targets: Targets, config: RetrainConfig) -> History:
     return History(usable, needed)
 
 
+def plan(past: History, sessions: npt.NDArray[np.datetime64], reach: int, config: RetrainConfig) -> Plan:
+    """The evidence cut at calendar quarters, each part judged by a model that was trained before its quarter.
+
+    The candidate is trained on all that comes before the last `gate.fresh_sessions`, and judged on those. Quarters
+    whose model would learn from fewer sessions than the evidence has are left out, the oldest first. Where too few
+    sessions remain, and with `gate.folds = single`, the candidate alone is judged on all of the evidence.
+
+    Args:
+        past: Sessions with a full window and a complete horizon.
+        sessions: (n,) the panel's session axis.
+        reach: Sessions that one label looks ahead.
+        config: Of the night.
+    """
+    single = single_fold(past, reach, config)
+    fresh = _fresh_sessions(reach, config)
+    folds = _recipe_folds(single.evidence, sessions, past.usable[0], fresh, reach, config)
+    if config.gate.folds == "single" or not folds:
+        return Plan((), single)
+    last = past.usable[1]
+    until = last - fresh - reach
+    return Plan(folds, Split(len(folds), (past.usable[0], until), (until, until), (last - fresh, last), reach))
+
+
 def single_fold(past: History, reach: int, config: RetrainConfig) -> Split:
     """Evidence = the last min(evidence_sessions, a third of what is usable); validation and training before it."""
     first, last = past.usable
     evidence_first = last - min(config.gate.evidence_sessions, past.sessions // 3)
-    validation_last = evidence_first - reach
+    return _before(evidence_first, first, (evidence_first, last), 0, reach, config)
+
+
+def _before(
+    boundary: int, first: int, evidence: tuple[int, int], fold: int, reach: int, config: RetrainConfig
+) -> Split:
+    """Validation and training up to a boundary that no label of them crosses."""
+    validation_last = boundary - reach
     validation_first = validation_last - config.training.validation_sessions
     return Split(
-        fold=0,
+        fold=fold,
         train=(first, validation_first - reach),
         validation=(validation_first, validation_last),
-        evidence=(evidence_first, last),
+        evidence=evidence,
         reach=reach,
     )
+
+
+def _fresh_sessions(reach: int, config: RetrainConfig) -> int:
+    """As configured, but at least two of the bootstrap's blocks: with fewer there is no interval."""
+    return max(config.gate.fresh_sessions, MIN_BLOCKS * block_length(reach) + 1)
+
+
+def _recipe_folds(
+    evidence: tuple[int, int],
+    sessions: npt.NDArray[np.datetime64],
+    first: int,
+    fresh: int,
+    reach: int,
+    config: RetrainConfig,
+) -> tuple[Split, ...]:
+    judged = evidence[1] - evidence[0]
+    quarters = np.asarray(sessions, "datetime64[M]").astype(int) // 3
+    starts = np.flatnonzero(np.diff(quarters, prepend=quarters[0] - 1))
+    cuts = [int(start) for start in starts if start < evidence[1] - fresh]
+    folds: list[Split] = []
+    for start, end in pairwise([*cuts, evidence[1] - fresh]):
+        split = _before(
+            start,
+            max(first, start - _memory(judged, reach, config)),
+            (max(start, evidence[0]), end),
+            len(folds),
+            reach,
+            config,
+        )
+        if end > evidence[0] and split.train[1] - split.train[0] >= judged:
+            folds.append(split)
+    left = sum(split.evidence[1] - split.evidence[0] for split in folds)
+    return tuple(folds) if left + fresh >= config.gate.min_evidence_sessions else ()
+
+
+def _memory(judged: int, reach: int, config: RetrainConfig) -> int:
+    """Sessions before its quarter that a fold may read: as many as every night of that quarter has of them.
+
+    A night reads `data.lookback_sessions` that move on with it. What a fold learnt from must not move, or it would have
+    to be trained every night.
+    """
+    return config.data.lookback_sessions - config.network.window - reach - judged - LONGEST_QUARTER
 
 
 def usable_rows(panel: Panel, targets: Targets, config: RetrainConfig) -> IntArray:

@@ -22,6 +22,13 @@ class Timings:
         finally:
             self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - began
 
+    def split(self, stage: str, part: str, seconds: float) -> None:
+        """Tell a part of a stage apart, as far as the stage took so long just now; zero seconds are not told."""
+        taken = min(seconds, self._seconds[stage])
+        if taken:
+            self._seconds[stage] -= taken
+            self._seconds[part] = taken
+
     @property
     def seconds(self) -> dict[str, float]:
         """Rounded to milliseconds; `total` runs from the making of this object."""

@@ -45,48 +45,65 @@ def evaluate(night: NightRecord, candidate: CandidateRecord, config: RetrainConf
     dataset = files.read_dataset(config)
     with local_copy(candidate.uri) as directory:
         model = ServedModel(directory)
-        frame = out_of_sample(model, dataset)
+        own = model.predict(dataset.panel, dataset.fresh)
         agreement = disagreement(model, dataset.bars, dataset.panel, _compared_rows(dataset), config.data)
+    folds = files.read_frame("folds") if candidate.folds else None
+    frame = out_of_sample(own, folds, dataset)
     files.write_frame("candidate/evidence", frame)
     findings = check_predictions(
-        frame, scales=candidate.scales, name=f"{night.version} evidence", docs=locations.data_docs
+        frame[frame["version"] == candidate.version].reset_index(drop=True),
+        scales=candidate.scales,
+        name=f"{night.version} evidence",
+        docs=locations.data_docs,
     )
-    unseen = f"{count(len(frame))} rows of {frame['session'].nunique()} sessions that nothing fitted has seen"
-    sum_up(
-        f"{candidate.version} predicted {unseen}; asked alone, in a batch and without later bars it differs by at most "
-        f"{significant(agreement)}."
-    )
+    sum_up(_summary(frame, candidate, agreement))
     champion = Ledger(locations).champion_version()
     return EvidenceRecord(agreement=agreement, findings=findings, champion=champion)
 
 
-def out_of_sample(model: ServedModel, dataset: Dataset) -> pd.DataFrame:
-    """The frame that the gate reads: `session, symbol, fold, version`, heads, realised targets, baselines."""
-    rows = dataset.evidence
-    predicted = model.predict(dataset.panel, rows)
-    predicted.insert(2, "fold", dataset.split.fold)
-    beside = baselines(
-        dataset.panel,
-        volatility=dataset.targets.volatility,
-        magnitude=dataset.targets.magnitude,
-        direction=dataset.targets.direction,
-        training_rows=dataset.train,
-        rows=rows,
+def _summary(frame: pd.DataFrame, candidate: CandidateRecord, agreement: float) -> str:
+    own = frame[frame["version"] == candidate.version]
+    before = len(frame) - len(own)
+    told = f", and the recipe folds {count(before)} before them" if before else ""
+    return (
+        f"{candidate.version} predicted {count(len(own))} rows of {own['session'].nunique()} sessions that nothing "
+        f"fitted has seen{told}; asked alone, in a batch and without later bars it differs by at most "
+        f"{significant(agreement)}."
     )
-    return pd.concat([predicted, dataset.realised(rows), beside], axis=1)
 
 
-def champion_evidence(
-    version: str, night: NightRecord, candidate: CandidateRecord, dataset: Dataset, config: RetrainConfig
-) -> ChampionEvidence:
-    """The champion's stored frame, and its own model run on the rows that neither of the two has seen."""
+def out_of_sample(own: pd.DataFrame, folds: pd.DataFrame | None, dataset: Dataset) -> pd.DataFrame:
+    """The frame that the gate reads: `session, symbol, fold, version`, heads, realised targets, baselines.
+
+    Args:
+        own: The candidate's predictions for `dataset.fresh`.
+        folds: Those of the recipe folds for the rows before, in the order of `dataset.evidence`; None without folds.
+        dataset: The night's.
+    """
+    own.insert(2, "fold", dataset.split.fold)
+    predicted = own if folds is None else pd.concat([folds, own], ignore_index=True)
+    beside = [
+        baselines(
+            dataset.panel,
+            volatility=dataset.targets.volatility,
+            magnitude=dataset.targets.magnitude,
+            direction=dataset.targets.direction,
+            training_rows=dataset.between(split.train),
+            rows=dataset.between(split.evidence),
+        )
+        for split in dataset.plan.splits
+    ]
+    return pd.concat([predicted, dataset.realised(dataset.evidence), pd.concat(beside, ignore_index=True)], axis=1)
+
+
+def champion_evidence(version: str, night: NightRecord, dataset: Dataset, config: RetrainConfig) -> ChampionEvidence:
+    """The champion's stored frame, and its own model run on tonight's evidence rows that it has not seen."""
     locations = Locations(config.storage)
     with local_copy(str(Registry(locations).fetch(version))) as directory:
         model = ServedModel(directory)
         stored = pd.read_parquet(directory / "evidence.parquet")
     trained_until = date.fromisoformat(model.card.trained_until)
-    unseen = np.datetime64(max(trained_until, candidate.trained_until))
-    rows = dataset.evidence[dataset.panel.session_of(dataset.evidence) > unseen]
+    rows = dataset.evidence[dataset.panel.session_of(dataset.evidence) > np.datetime64(trained_until)]
     return ChampionEvidence(
         version=version,
         session=date.fromisoformat(model.card.session),
@@ -111,7 +128,7 @@ def asked_differently(champion: RetrainConfig, candidate: RetrainConfig) -> str:
 
 
 def _compared_rows(dataset: Dataset) -> IntArray:
-    rows = dataset.evidence
+    rows = dataset.fresh
     sessions = dataset.panel.session[rows]
     chosen = [rows[sessions == session] for session in np.unique(sessions)[-COMPARED_SESSIONS:]]
     return np.concatenate([of_session[:: max(1, len(of_session) // COMPARED_ROWS)] for of_session in chosen])

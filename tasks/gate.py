@@ -20,7 +20,7 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
     files = NightFiles(Locations(config.storage), night.night_id)
     dataset = files.read_dataset(config)
     serving = evidence.champion
-    champion = champion_evidence(serving, night, candidate, dataset, config) if serving else None
+    champion = champion_evidence(serving, night, dataset, config) if serving else None
     verdict = decide(
         files.read_frame("candidate/evidence"),
         config=config.gate,

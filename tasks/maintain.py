@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from models.config import RetrainConfig
 from models.ledger import Ledger
 from models.locations import Locations, is_local
 from models.night import NightFiles
-from models.records import Record
+from models.records import CandidateRecord, Record
 from models.tables import Table, Tidied
 from tasks.outside import RETRIED
 
@@ -39,6 +40,8 @@ class MaintenanceResult(Record):
     """Nights whose copies of the bars were deleted: decided longer ago than operation.keep_nights_days."""
     bytes_freed: int
     """By these copies."""
+    folds: int
+    """Recipe folds deleted that no such night was judged with."""
     parts: int
     """Half-written files and directories of processes that were killed, now deleted."""
 
@@ -72,6 +75,38 @@ def clear_old_nights(config: RetrainConfig) -> ClearedNights:
     return ClearedNights(nights=sum(map(bool, freed)), bytes_freed=sum(freed))
 
 
+@task(name="clear old folds", **RETRIED)
+def clear_old_folds(config: RetrainConfig) -> int:
+    """Delete recipe folds that no night of the last operation.keep_nights_days was judged with; returns how many.
+
+    A fold that is wanted again later is trained again.
+
+    Raises:
+        StoreError: the ledger cannot be read.
+    """
+    locations = Locations(config.storage)
+    since = datetime.now(UTC) - timedelta(days=config.operation.keep_nights_days)
+    nights = [entry.night_id for entry in Ledger(locations).entries() if entry.decided_at >= since]
+    used = {key for night_id in nights for key in _folds_of(NightFiles(locations, night_id))}
+    filesystem, path = fsspec.core.url_to_fs(locations.folds)
+    kept = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+    unused = [fold for fold in kept if fold.rstrip("/").rpartition("/")[2] not in used and _is_aged(filesystem, fold)]
+    for fold in unused:
+        filesystem.rm(fold, recursive=True)
+    return len(unused)
+
+
+def _folds_of(files: NightFiles) -> Iterator[str]:
+    if files.has("candidate.json"):
+        yield from (fold.key for fold in files.read_record("candidate", CandidateRecord).folds)
+
+
+def _is_aged(filesystem: fsspec.AbstractFileSystem, fold: str) -> bool:
+    """A night that is not decided yet may have just trained it."""
+    written = [filesystem.modified(file) for file in filesystem.find(fold)]
+    return not written or (datetime.now(UTC) - max(written)).total_seconds() > PART_AGE_S
+
+
 @task(name="clear parts", **RETRIED)
 def clear_parts(config: RetrainConfig) -> int:
     """Delete what processes were killed while writing, `….part`; returns how many there were.
@@ -79,7 +114,7 @@ def clear_parts(config: RetrainConfig) -> int:
     Only where Nocturne writes that way: a home may lie among files of others. Object stores show no parts.
     """
     locations = Locations(config.storage)
-    places = (locations.nights, locations.deliveries, f"{locations.home}/server")
+    places = (locations.nights, locations.folds, locations.deliveries, f"{locations.home}/server")
     found = {part for place in filter(is_local, places) for part in Path(place).rglob("*.part")}
     left = [part for part in found if _is_old(part)]
     for part in left:

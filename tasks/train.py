@@ -1,6 +1,7 @@
 """Fitting and exporting the candidate: the stage that needs a GPU, if there is one."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -12,11 +13,12 @@ from models.errors import DeadlinePassed, DispatchError
 from models.features import summaries
 from models.locations import Locations
 from models.night import NightFiles, NightRecord, local_copy
-from models.notation import duration
+from models.notation import count, duration
 from models.panel import windows
 from models.quiet import load_tensorflow
-from models.records import CandidateRecord
+from models.records import CandidateRecord, FoldRecord
 from models.scratch import scratch
+from models.splits import Split
 from tasks.run_log import run_log, sum_up
 from tasks.targets import TargetsRecord
 
@@ -61,14 +63,19 @@ def _fit(files: NightFiles, config: RetrainConfig, deadline: datetime | None) ->
     load_tensorflow()
     from models.export import GOLDEN_ROWS, export_candidate
     from models.fit import Material, fit
+    from models.folds import course_of, recipe_folds
 
     night = files.read_record("night", NightRecord)
     scales = files.read_record("targets", TargetsRecord).scales
     dataset = files.read_dataset(config)
     seen = summaries(dataset.panel, config.network.window, config.network.spans)
+    folds = recipe_folds(dataset, seen, night.recipe, Locations(config.storage), _Progress(deadline).of)
+    if folds:
+        files.write_frame("folds", pd.concat([fold.predictions for fold in folds], ignore_index=True))
+        sum_up(_about_folds([fold.record for fold in folds]))
     material = Material(seen, dataset.targets, dataset.train, dataset.validation, scales)
-    fitted = fit(material, config, progress=_Progress(deadline))
-    files.write_frame("curves", _curves(fitted.curves, fitted.epochs))
+    fitted = fit(material, config, progress=_Progress(deadline), course=course_of(folds))
+    files.write_frame("curves", _curves(folds[-1].curves if folds else fitted.curves, fitted.epochs))
 
     card = ModelCard.of(
         config,
@@ -79,7 +86,7 @@ def _fit(files: NightFiles, config: RetrainConfig, deadline: datetime | None) ->
         trained_until=str(dataset.trained_until),
         epochs=fitted.epochs,
     )
-    golden = next(windows(dataset.panel, dataset.evidence[-GOLDEN_ROWS:], config.network.window))
+    golden = next(windows(dataset.panel, dataset.fresh[-GOLDEN_ROWS:], config.network.window))
     with scratch("candidate") as directory:
         hashes = export_candidate(fitted.trunk, card, golden, directory / "candidate")
         uri = files.store_directory("candidate", directory / "candidate")
@@ -96,9 +103,19 @@ def _fit(files: NightFiles, config: RetrainConfig, deadline: datetime | None) ->
         head_shares=dict(fitted.head_shares),
         threads=fitted.threads,
         device=fitted.device,
+        folds=tuple(fold.record for fold in folds),
     )
     files.write_record("candidate", candidate)
     return candidate
+
+
+def _about_folds(folds: Sequence[FoldRecord]) -> str:
+    trained = [fold for fold in folds if not fold.reused]
+    took = f" in {duration(sum(fold.seconds for fold in trained))}" if trained else ""
+    return (
+        f"{count(len(folds))} recipe folds, the newest trained until {folds[-1].trained_until}: "
+        f"{len(folds) - len(trained)} of earlier nights, {len(trained)} trained now{took}."
+    )
 
 
 def _curves(curves: tuple[dict[str, float], ...], chosen: int) -> pd.DataFrame:
@@ -111,9 +128,14 @@ class _Progress:
     """Tells each epoch, and gives the fit up at its deadline."""
 
     deadline: datetime | None
+    what: str = ""
+
+    def of(self, split: Split) -> "_Progress":
+        """The same for one of the recipe folds."""
+        return replace(self, what=f"fold {split.fold}, ")
 
     def __call__(self, epoch: int, max_epochs: int, val_loss: float, seconds_left: float) -> None:
-        told = "epoch %d of at most %d: validation loss %.4f, %.0f s left at most"
-        run_log().info(told, epoch, max_epochs, val_loss, seconds_left)
+        told = "%sepoch %d of at most %d: loss %.4f, %.0f s left at most"
+        run_log().info(told, self.what, epoch, max_epochs, val_loss, seconds_left)
         if self.deadline and datetime.now(UTC) >= self.deadline:
             raise DeadlinePassed(self.deadline)

@@ -53,6 +53,7 @@ def exported(make_market, tmp_path_factory):
         {
             "network": {"window": 21, "spans": [1, 3, 8], "hidden": [8], "fusion": 8},
             "training": {"members": 1, "max_epochs": 1, "validation_sessions": 20, "batch_size": 512},
+            "gate": {"folds": "single"},
         }
     )
     bars = make_market(n_symbols=25, n_sessions=160)

@@ -16,7 +16,8 @@ SMALL = {
     },
     # The planted edge is far above what real stocks allow, and so above what the gate would believe.
     "gate": {
-        "evidence_sessions": 60, "first_champion": "healthy", "bootstrap_replicates": 100, "suspicious_auc_low": 0.7
+        "evidence_sessions": 60, "folds": "single", "first_champion": "healthy", "bootstrap_replicates": 100,
+        "suspicious_auc_low": 0.7
     },
 }
 # fmt: on

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("models", "expectations", "tasks", "flows")
 """From the bottom upwards: each may import itself and those before it."""
 TENSORFLOW_ROOMS = {
-    f"models.{name}" for name in ("network", "losses", "fit", "export", "serving", "clean_process_script")
+    f"models.{name}" for name in ("network", "losses", "fit", "folds", "export", "serving", "clean_process_script")
 }
 HEAVY = {"tensorflow", "keras", "great_expectations", "mlflow", "matplotlib"}
 GX_ROOM = "expectations.gx"

@@ -14,10 +14,10 @@ import pandas as pd
 
 from models.bootstrap import Statistic, ratio
 from models.config import FUNCTIONALS, BoundedHead, Functional, Head, HeadLosses
-from models.gate.evidence import Evidence, RowLoss
+from models.gate.evidence import Evidence, RowLoss, absolute_errors
 from models.notation import fixed, percent, significant
 from models.records import Check, Finding, Scale, above, at_least, at_most, within
-from models.scores import FloatArray, correlation, mae, saturation, spread_ratio
+from models.scores import FloatArray, correlation, saturation, spread_ratio
 
 CALIBRATED: Final[Mapping[Functional, tuple[float, float]]] = {
     "root mean square": (0.8, 1.25),
@@ -62,7 +62,7 @@ def health_checks(
     """All checks of the group `health`, in reading order.
 
     Args:
-        evidence: The candidate's out-of-sample rows.
+        evidence: The candidate's own out-of-sample rows; the recipe folds have scales and a past of their own.
         heads: What the candidate predicts.
         scales: Of each bounded head.
         losses: What each bounded head was fitted with, and so what it promises.
@@ -105,9 +105,7 @@ def _finite(evidence: Evidence, heads: Sequence[Head]) -> Check:
 
 
 def _out_of_sample(evidence: Evidence, trained_until: date) -> Check:
-    """The model that made the latest predictions is the candidate; recipe folds before it have their own past."""
-    frame = evidence.frame
-    first = frame.loc[frame["version"] == frame["version"].iloc[-1], "session"].min()
+    first = evidence.frame["session"].min()
     days = (first - pd.Timestamp(trained_until)).days
     why = f"judged from {first:%Y-%m-%d} on; the last label that training saw ended on {trained_until}"
     return above("out_of_sample", "health", days, 0, why)
@@ -139,7 +137,7 @@ def _bounded_head(head: BoundedHead, evidence: Evidence, scale: Scale, promised:
         *_range(head, forecast, scale.scale),
         *_dispersion(head, target, forecast),
         _calibrated(head, evidence, promised),
-        _beats_median(head, target, forecast, scale.median),
+        _beats_median(head, evidence, scale.median),
     )
 
 
@@ -210,11 +208,16 @@ def _squared_ratio(target: FloatArray, forecast: FloatArray) -> FloatArray:
     return squared
 
 
-def _beats_median(head: BoundedHead, target: FloatArray, forecast: FloatArray, median: float) -> Check:
-    own, constant = mae(target, forecast), mae(target, np.full(len(target), median))
-    relative = own / constant if constant > 0 else float("nan")
-    why = f"MAE is {significant(own, 3)}; saying the training median, {significant(median, 3)}, each time gives "
-    return at_most(f"{head}_mae_to_median", "health", relative, 1.0, why + significant(constant, 3))
+def _beats_median(head: BoundedHead, evidence: Evidence, median: float) -> Check:
+    """By its interval, as calibration is: some weeks lie so near the training median that nothing beats it there."""
+    own = evidence.mean_loss(absolute_errors, f"{head}_target", head)
+    constant = evidence.mean_loss(lambda target, forecast: np.abs(target - median), f"{head}_target", head)
+    relative = evidence.interval(ratio(own, constant))
+    why = (
+        f"MAE is {fixed(relative.value, 3)} times that of saying the training median, {significant(median, 3)}, each "
+        f"time; the interval begins at {fixed(relative.low, 3)}"
+    )
+    return at_most(f"{head}_mae_to_median", "health", relative.low, 1.0, why)
 
 
 def _share_inside(values: FloatArray, scale: float) -> float:

@@ -69,7 +69,12 @@ def decide(
     if rows.n_sessions < config.min_evidence_sessions:
         return too_little_history(rows.n_sessions, config.min_evidence_sessions, "out-of-sample sessions")
     health = health_checks(
-        rows, heads=heads, scales=scales, losses=losses, trained_until=trained_until, agreement=agreement
+        _own(rows, config, reach),
+        heads=heads,
+        scales=scales,
+        losses=losses,
+        trained_until=trained_until,
+        agreement=agreement,
     )
     skill = skill_report(rows, config, heads)
     checks = (contract_held(findings), *health, *skill.checks)
@@ -82,6 +87,13 @@ def decide(
         checks += healthy_enough(skill.metrics)
     metrics = skill.metrics | {"evidence_sessions": float(rows.n_sessions), "evidence_rows": float(len(evidence))}
     return _verdict(checks, metrics, config, champion)
+
+
+def _own(rows: Evidence, config: GateConfig, reach: int) -> Evidence:
+    """The candidate's own rows, which are the latest; all of them where no recipe fold was judged before it."""
+    version = rows.frame["version"]
+    own = version == version.iloc[-1]
+    return rows if own.all() else Evidence.of(rows.frame[own], config, reach=reach, relative=rows.relative)
 
 
 def too_little_history(available: int, needed: int, what: str = "sessions with a full window and a target") -> Verdict:

@@ -56,7 +56,7 @@ class Learner:
 
 @pytest.fixture(scope="module")
 def learner() -> Learner:
-    market, config = synthetic_market(MarketSettings()), RetrainConfig()
+    market, config = synthetic_market(MarketSettings()), RetrainConfig.model_validate({"gate": {"folds": "single"}})
     dataset = Dataset.of(market.bars, build_panel(market.bars, config.data).market, config)
     return Learner(market, dataset, summaries(dataset.panel, config.network.window, config.network.spans))
 

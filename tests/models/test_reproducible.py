@@ -21,6 +21,7 @@ from models.fit import Material, fit
 config = RetrainConfig.model_validate({
     "network": {"window": 21, "spans": [1, 3, 8]},
     "training": {"validation_sessions": 20, "max_epochs": 2, "batch_size": 256, "xla": sys.argv[1]},
+    "gate": {"folds": "single"},
 })
 bars = synthetic_market(MarketSettings(symbols=25, sessions=200)).bars
 dataset = Dataset.of(bars, build_panel(bars, config.data).market, config)

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.config import DataConfig, GateConfig, NetworkConfig, RetrainConfig, TrainingConfig
 from models.panel import build_panel
-from models.splits import History, history, rows_between, single_fold, usable_rows
+from models.splits import History, history, plan, rows_between, single_fold, usable_rows
 from models.targets import compute_targets
 
 SMALL = RetrainConfig(
@@ -22,6 +24,67 @@ def test_no_label_of_one_part_reaches_into_the_next(sessions, reach, validation,
     assert split.train[1] - 1 + reach < split.validation[0]
     assert split.validation[1] - 1 + reach < split.evidence[0]
     assert split.trained_until == split.validation[1] - 1 + reach
+
+
+WEEKDAYS = np.arange("1990-01-01", "2012-01-01", dtype="datetime64[D]")
+WEEKDAYS = WEEKDAYS[np.is_busday(WEEKDAYS)]
+
+
+def planned(usable, reach=5, lookback=5040, **gate):
+    config = RetrainConfig(gate=GateConfig(**gate), data=DataConfig(lookback_sessions=lookback))
+    return plan(History(usable, 0), WEEKDAYS, reach, config), config
+
+
+@given(st.integers(300, 5000), st.integers(1, 30), st.integers(40, 500), st.integers(5, 60))
+def test_every_fold_learns_from_what_ended_before_its_quarter_and_no_session_is_judged_twice(
+    sessions, reach, evidence, fresh
+):
+    found, _config = planned((18, 18 + sessions), reach, evidence_sessions=evidence, fresh_sessions=fresh)
+    assert all(split.trained_until < split.evidence[0] for split in found.splits)
+    for split in found.folds:
+        assert split.train[1] - 1 + reach < split.validation[0]
+        quarter = WEEKDAYS[split.trained_until + 1].astype("datetime64[M]").astype(int)
+        assert quarter % 3 == 0
+        assert WEEKDAYS[split.trained_until].astype("datetime64[M]").astype(int) == quarter - 1
+        assert split.train[1] - split.train[0] >= min(evidence, sessions // 3)
+    ranges = [split.evidence for split in found.splits]
+    assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(ranges))
+    assert ranges[-1][1] == 18 + sessions
+    judged = ranges[-1][1] - ranges[0][0]
+    assert judged <= min(evidence, sessions // 3) or found.folds == ()
+
+
+def test_a_long_history_has_a_fold_for_each_quarter_and_a_candidate_that_knows_all_but_the_last_month():
+    found, _ = planned((128, 3000))
+    assert len(found.folds) in (4, 5)
+    assert found.candidate.evidence == (3000 - 21, 3000)
+    assert found.candidate.trained_until == 3000 - 21 - 1
+    assert found.candidate.validation[0] == found.candidate.validation[1]
+    assert sum(split.evidence[1] - split.evidence[0] for split in found.splits) == 250
+
+
+@pytest.mark.parametrize("lookback", [5040, 900])
+def test_a_fold_learns_from_the_same_sessions_on_every_night_of_its_quarter(lookback):
+    """The nights read a history of fixed length that moves on; the sessions are told by date."""
+    seen: dict[np.datetime64, set] = {}
+    for first in range(0, 250, 10):
+        axis = WEEKDAYS[first : first + lookback]
+        config = RetrainConfig(data=DataConfig(lookback_sessions=lookback))
+        for split in plan(History((128, lookback - 5), 0), axis, 5, config).folds:
+            seen.setdefault(axis[split.trained_until], set()).add((axis[split.train[0]], axis[split.train[1]]))
+    assert len(seen) >= 5
+    assert all(len(trained_on) == 1 for trained_on in seen.values())
+
+
+def test_a_history_too_short_for_folds_is_judged_by_the_candidate_alone():
+    found, _ = planned((128, 128 + 200))
+    assert found.folds == ()
+    assert found.candidate.evidence == (128 + 200 - 66, 128 + 200)
+
+
+def test_labels_that_look_far_ahead_leave_two_blocks_of_fresh_sessions():
+    found, _ = planned((128, 3000), reach=21)
+    assert found.candidate.evidence[1] - found.candidate.evidence[0] == 2 * 42 + 1
 
 
 def test_evidence_is_at_most_a_third_of_what_is_usable(demo_bars):

@@ -10,7 +10,11 @@ from models.target_checks import target_facts
 from models.targets import Targets, compute_targets
 
 CONFIG = RetrainConfig.model_validate(
-    {"network": {"window": 21, "spans": (1, 3, 8)}, "training": {"validation_sessions": 20}}
+    {
+        "network": {"window": 21, "spans": (1, 3, 8)},
+        "training": {"validation_sessions": 20},
+        "gate": {"folds": "single"},
+    }
 )
 
 

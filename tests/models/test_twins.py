@@ -20,7 +20,11 @@ from tests.models.test_targets import old_fault
 keras = pytest.importorskip("keras")
 
 CONFIG = RetrainConfig.model_validate(
-    {"network": {"window": 21, "spans": (1, 3, 8)}, "training": {"validation_sessions": 20}}
+    {
+        "network": {"window": 21, "spans": (1, 3, 8)},
+        "training": {"validation_sessions": 20},
+        "gate": {"folds": "single"},
+    }
 )
 PRICES = (150, 30, 300, 100, 1500, 2500, 60, 200, 15, 700, 400)
 """Of the eleven symbols of the model where it began: orders of magnitude apart, as large stocks are."""

@@ -18,9 +18,9 @@ from models.errors import StoreError
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightFiles
-from models.records import LedgerEntry
+from models.records import CandidateRecord, FoldRecord, LedgerEntry
 from models.tables import Table
-from tasks.maintain import clear_old_nights, clear_parts, tidy_tables
+from tasks.maintain import clear_old_folds, clear_old_nights, clear_parts, tidy_tables
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = pa.schema([("session", pa.date32()), ("value", pa.float64())])
@@ -143,6 +143,36 @@ def test_the_ledger_reads_and_appends_as_before(config, locations):
     assert [one.night_id for one in ledger.entries()] == [f"n{n}" for n in range(8)]
     with pytest.raises(StoreError, match="decided already"):
         ledger.append(decision("n0", days_ago=0, verdict="promote"))
+
+
+def judged_with(locations: Locations, night_id: str, *keys: str) -> None:
+    folds = tuple(
+        FoldRecord(
+            fold=n, key=key, version=f"fold-{key}", trained_until=date(2024, 3, 31), rows=1, epochs=1, penalty=None,
+            seconds=1.0, reused=False,
+        )
+        for n, key in enumerate(keys)
+    )  # fmt: skip
+    candidate = CandidateRecord(
+        version=night_id, uri="", hashes={}, scales={}, trained_until=date(2024, 6, 1), recipe="r", epochs=1,
+        seconds=1.0, head_weights={}, folds=folds,
+    )  # fmt: skip
+    NightFiles(locations, night_id).write_record("candidate", candidate)
+
+
+def test_folds_stay_as_long_as_a_recent_night_was_judged_with_them(config, locations):
+    two_days_ago = time.time() - 2 * 86400
+    for key in ("gone", "shared", "newest", "training"):
+        place = Path(locations.folds, key)
+        place.mkdir(parents=True)
+        (place / "fold.json").write_text("{}")
+        if key != "training":  # by a night that goes on right now
+            os.utime(place / "fold.json", (two_days_ago, two_days_ago))
+    for night_id, days_ago, keys in (("old", 2 * DAYS, ("gone", "shared")), ("young", 1, ("shared", "newest"))):
+        Ledger(locations).append(decision(night_id, days_ago))
+        judged_with(locations, night_id, *keys)
+    assert clear_old_folds.fn(config) == 1
+    assert {place.name for place in Path(locations.folds).iterdir()} == {"shared", "newest", "training"}
 
 
 def test_only_nights_that_were_decided_long_ago_lose_their_copies_of_the_bars(config, locations):
