@@ -15,7 +15,7 @@ def load_tensorflow() -> ModuleType:
     try:
         tensorflow = importlib.import_module("tensorflow")
         tensorflow.config.list_physical_devices()
-        tensorflow.get_logger().setLevel("ERROR")  # each of a night's networks is compiled, which it takes for a mistake
+        tensorflow.get_logger().setLevel("ERROR")  # it takes the compilation of each of a night's networks for a fault
     finally:
         os.dup2(kept, 2)
         os.close(kept)
