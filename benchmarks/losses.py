@@ -76,15 +76,7 @@ class Contest:
     @classmethod
     def of(cls, name: str, bars: pd.DataFrame) -> "Contest":
         dataset = dataset_of(bars, RetrainConfig())
-        targets = dataset.targets
-        forecasts = baselines(
-            dataset.panel,
-            volatility=targets.volatility,
-            magnitude=targets.magnitude,
-            direction=targets.direction,
-            training_rows=dataset.train,
-            rows=dataset.evidence,
-        )
+        forecasts = baselines(dataset.panel, dataset.targets, [(dataset.train, dataset.evidence)])
         return cls(name, dataset, material_of(dataset), forecasts)
 
     def fit(self, config: RetrainConfig) -> Scores:

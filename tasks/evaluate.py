@@ -9,6 +9,7 @@ from prefect import task
 from models.baselines import baselines
 from models.config import RetrainConfig
 from models.dataset import Dataset
+from models.features import summaries, summary_names
 from models.gate.champion import ChampionEvidence
 from models.ledger import Ledger
 from models.locations import Locations
@@ -82,18 +83,15 @@ def out_of_sample(own: pd.DataFrame, folds: pd.DataFrame | None, dataset: Datase
     """
     own.insert(2, "fold", dataset.split.fold)
     predicted = own if folds is None else pd.concat([folds, own], ignore_index=True)
-    beside = [
-        baselines(
-            dataset.panel,
-            volatility=dataset.targets.volatility,
-            magnitude=dataset.targets.magnitude,
-            direction=dataset.targets.direction,
-            training_rows=dataset.between(split.train),
-            rows=dataset.between(split.evidence),
-        )
-        for split in dataset.plan.splits
-    ]
-    return pd.concat([predicted, dataset.realised(dataset.evidence), pd.concat(beside, ignore_index=True)], axis=1)
+    network = dataset.config.network
+    beside = baselines(
+        dataset.panel,
+        dataset.targets,
+        [(dataset.between(split.train), dataset.between(split.evidence)) for split in dataset.plan.splits],
+        summaries(dataset.panel, network.window, network.spans),
+        summary_names(network.spans),
+    )
+    return pd.concat([predicted, dataset.realised(dataset.evidence), beside], axis=1)
 
 
 def champion_evidence(version: str, night: NightRecord, dataset: Dataset, config: RetrainConfig) -> ChampionEvidence:

@@ -10,10 +10,21 @@ from sklearn.metrics import roc_auc_score
 from models import scores
 from models.baselines import baselines
 from models.config import DataConfig, TargetsConfig
+from models.features import summaries, summary_names
 from models.panel import build_panel
 from models.targets import compute_targets
 
 N_SESSIONS, N_SYMBOLS = 160, 8
+SPANS = (1, 5)
+NUMBERS = [
+    "volatility_har",
+    "volatility_ewma",
+    "magnitude_ewma",
+    "p_up_prior",
+    "p_up_volatility_only",
+    "reversal",
+    "best_feature",
+]
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +65,11 @@ def rows_of(panel, targets, first, last):
 
 
 def forecast(panel, targets, rows, training_rows):
-    return baselines(
-        panel,
-        volatility=targets.volatility,
-        magnitude=targets.magnitude,
-        direction=targets.direction,
-        training_rows=training_rows,
-        rows=rows,
-    )
+    return baselines(panel, targets, [(training_rows, rows)], *bank(panel))
+
+
+def bank(panel):
+    return summaries(panel, 21, SPANS), summary_names(SPANS)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +84,7 @@ def evidence_rows(panel, targets):
 
 def test_every_evidence_row_gets_a_finite_forecast(panel, targets, evidence_rows, training_rows):
     columns = forecast(panel, targets, evidence_rows, training_rows)
-    assert np.isfinite(columns.to_numpy()).all()
+    assert np.isfinite(columns[NUMBERS].to_numpy()).all()
     assert len(columns) == len(evidence_rows)
 
 
@@ -84,6 +92,16 @@ def test_log_har_is_calibrated_for_qlike_on_its_training_rows(panel, targets, tr
     fitted = forecast(panel, targets, training_rows, training_rows)["volatility_har"]
     calibrated = np.mean((targets.volatility[training_rows] / fitted) ** 2)
     assert calibrated == pytest.approx(1.0, abs=1e-6)
+
+
+def test_ewma_volatility_is_calibrated_for_qlike_on_its_training_rows(panel, targets, training_rows):
+    fitted = forecast(panel, targets, training_rows, training_rows)["volatility_ewma"]
+    assert np.mean((targets.volatility[training_rows] / fitted) ** 2) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_prior_is_the_training_rows_share_of_ups(panel, targets, evidence_rows, training_rows):
+    prior = forecast(panel, targets, evidence_rows, training_rows)["p_up_prior"]
+    assert (prior == np.nanmean(targets.direction[training_rows])).all()
 
 
 def test_the_magnitude_baseline_has_the_training_rows_mean(panel, targets, training_rows):
@@ -169,3 +187,48 @@ def test_training_rows_of_a_single_class_give_its_share(panel, targets, evidence
     only_up = replace(targets, direction=np.ones(len(targets.direction)))
     p_up = forecast(panel, only_up, evidence_rows, training_rows)["p_up_volatility_only"]
     assert (p_up == 1.0).all()
+
+
+def test_each_part_is_fitted_on_its_own_training_rows_and_keeps_its_place(panel, targets):
+    parts = [(rows_of(panel, targets, 30, 80), rows_of(panel, targets, 90, 110))]
+    parts.append((rows_of(panel, targets, 30, 110), rows_of(panel, targets, 120, N_SESSIONS)))
+    together = baselines(panel, targets, parts, *bank(panel))
+    alone = [baselines(panel, targets, [part], *bank(panel)) for part in parts]
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True), check_exact=True)
+
+
+def planted_in(panel, targets, name, sign):
+    """The targets with a direction that the order of one summary within each session decides."""
+    values, names = bank(panel)
+    rank = pd.Series(sign * values[:, names.index(name)]).groupby(panel.session).rank(pct=True)
+    return replace(targets, direction=np.where(targets.known, (rank > 0.5).astype(float), np.nan))
+
+
+@pytest.mark.parametrize(("sign", "told"), [(1, "close_location_5"), (-1, "minus close_location_5")])
+def test_the_best_single_feature_is_found_with_its_sign_and_named(
+    panel, targets, evidence_rows, training_rows, sign, told
+):
+    planted = planted_in(panel, targets, "close_location_5", sign)
+    found = forecast(panel, planted, evidence_rows, training_rows)
+    assert set(found["best_feature_name"]) == {told}
+    assert roc_auc_score(planted.direction[evidence_rows], found["best_feature"]) > 0.95
+
+
+def test_the_best_single_feature_is_chosen_on_training_rows_alone(panel, targets, evidence_rows, training_rows):
+    then = planted_in(panel, targets, "close_location_5", 1)
+    later = planted_in(panel, targets, "volume_change_1", 1).direction
+    turned = replace(then, direction=np.where(panel.session < 110, then.direction, later))
+    assert set(forecast(panel, turned, evidence_rows, training_rows)["best_feature_name"]) == {"close_location_5"}
+
+
+def test_features_of_two_parts_stand_on_one_scale_whatever_their_unit_and_sign(panel, targets, evidence_rows):
+    columns = forecast(panel, targets, evidence_rows, rows_of(panel, targets, 30, 100))
+    by_session = columns["best_feature"].groupby(panel.session[evidence_rows])
+    assert by_session.mean().abs().max() < 1e-12
+    assert columns["best_feature"].abs().max() <= 0.5
+
+
+def test_without_summaries_there_is_no_best_feature(panel, targets, evidence_rows, training_rows):
+    found = baselines(panel, targets, [(training_rows, evidence_rows)])
+    assert found["best_feature"].isna().all()
+    assert set(found["best_feature_name"]) == {""}
