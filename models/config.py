@@ -407,12 +407,16 @@ class GateConfig(Section):
     """Non-inferiority margin against the champion, relative QLIKE of volatility."""
     guard_factor: float = Field(3.0, ge=1)
     """The margins are this many times wider on the fresh sessions alone."""
+    anchor_sessions: PositiveInt = 63
+    """The candidate is also compared with what served this many sessions ago, so that small losses cannot add up."""
+    anchor_margin_factor: float = Field(1.5, ge=1)
+    """The margins are this many times wider against what served then."""
     bootstrap_replicates: int = Field(1000, ge=100, le=100_000)
     """Replicates of the block bootstrap over sessions."""
     confidence: float = Field(0.90, gt=0.5, lt=1)
     """Two-sided confidence of every interval; a check reads one end of it."""
     min_different_recipe_sessions: PositiveInt = 60
-    """Sessions after both trained_until that a comparison of different recipes needs."""
+    """Sessions after the champion's trained_until that a comparison of different recipes needs."""
     first_champion: Literal["skilled", "healthy"] = "skilled"
     """What a candidate must show when nothing serves yet. healthy promotes without proven direction skill, and
     says so."""

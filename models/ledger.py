@@ -89,6 +89,13 @@ class Ledger:
         """The version that serves; None where nothing does."""
         return _champion_of(self.entries())
 
+    def champion_after_session(self, session: date) -> str | None:
+        """The version that served once the nights up to this session were decided; None where nothing did.
+
+        A night belongs to its session, whenever it was run; a rollback to the day on which it was made.
+        """
+        return _champion_of([entry for entry in self.entries() if _day(entry) <= session])
+
     def previous_champion(self) -> str | None:
         """The version to which a rollback without a named one goes; see `line_of_champions`."""
         line = line_of_champions(self.entries())
@@ -164,6 +171,10 @@ class Ledger:
 def last_move(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
     """The newest entry that changed what serves."""
     return next((entry for entry in reversed(entries) if entry.verdict != "keep"), None)
+
+
+def _day(entry: LedgerEntry) -> date:
+    return entry.as_of.date() if entry.verdict == "rollback" else entry.session
 
 
 def _champion_of(entries: Sequence[LedgerEntry]) -> str | None:

@@ -7,6 +7,7 @@ import pandas as pd
 from prefect import task
 
 from models.baselines import baselines
+from models.calendar import Calendar
 from models.config import RetrainConfig
 from models.dataset import Dataset
 from models.features import summaries, summary_names
@@ -94,8 +95,15 @@ def out_of_sample(own: pd.DataFrame, folds: pd.DataFrame | None, dataset: Datase
     return pd.concat([predicted, dataset.realised(dataset.evidence), beside], axis=1)
 
 
+def anchor_version(champion: str | None, night: NightRecord, config: RetrainConfig) -> str | None:
+    """What served `gate.anchor_sessions` before this night; None where that is the champion, or nothing served."""
+    session = Calendar.of(config.data).after(night.snapshot.session, -config.gate.anchor_sessions)
+    served = Ledger(Locations(config.storage)).champion_after_session(session)
+    return None if champion is None or served == champion else served
+
+
 def champion_evidence(version: str, night: NightRecord, dataset: Dataset, config: RetrainConfig) -> ChampionEvidence:
-    """The champion's stored frame, and its own model run on tonight's evidence rows that it has not seen."""
+    """The stored frame of a version that serves or served, and its own model run on the rows that it has not seen."""
     locations = Locations(config.storage)
     with local_copy(str(Registry(locations).fetch(version))) as directory:
         model = ServedModel(directory)

@@ -8,7 +8,7 @@ from models.gate import decide
 from models.locations import Locations
 from models.night import NightFiles, NightRecord
 from models.records import CandidateRecord, Verdict
-from tasks.evaluate import EvidenceRecord, champion_evidence
+from tasks.evaluate import EvidenceRecord, anchor_version, champion_evidence
 from tasks.outside import RETRIED
 from tasks.run_log import sum_up
 from tasks.targets import TargetsRecord
@@ -21,6 +21,8 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
     dataset = files.read_dataset(config)
     serving = evidence.champion
     champion = champion_evidence(serving, night, dataset, config) if serving else None
+    before = anchor_version(serving, night, config)
+    anchor = champion_evidence(before, night, dataset, config) if before else None
     verdict = decide(
         files.read_frame("candidate/evidence"),
         config=config.gate,
@@ -35,6 +37,7 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
         findings=evidence.findings,
         champion=champion,
         calendar=Calendar.of(config.data),
+        anchor=anchor,
     )
     asked, why = len(verdict.checks), verdict.reason.rstrip(".")
     sum_up(f"{verdict.verdict.upper()}, with {asked - len(verdict.failed)} of {asked} checks passed: {why}.")

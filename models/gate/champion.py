@@ -1,26 +1,31 @@
 """Third question: is the candidate at least as good as the champion? Paired on common rows, never recorded scores."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
 import pandas as pd
+from scipy.special import ndtr, ndtri
 
-from models.bootstrap import Statistic, difference, ratio
+from models.bootstrap import Interval, Statistic, difference, ratio
 from models.calendar import Calendar
 from models.config import GateConfig, Head
 from models.gate.evidence import Evidence
-from models.notation import fixed, percent
+from models.notation import count, fixed, percent
 from models.records import Check, above, at_least, at_most
 from models.scores import qlike_losses
 
 PREDICTIONS: Final = ("p_up", "volatility")
 
+FALSE_REFUSALS: Final = 0.2
+"""Share of nights on which a candidate that is exactly as good may fail for want of evidence; above it, it is told."""
+
 
 @dataclass(frozen=True)
 class ChampionEvidence:
-    """All that the gate may know of the model that serves."""
+    """All that the gate may know of a model that serves, or served."""
 
     version: str
     session: date
@@ -31,7 +36,7 @@ class ChampionEvidence:
     stored: pd.DataFrame | None
     """Out-of-sample frame stored with it, of recipe folds that never saw their own rows."""
     fresh: pd.DataFrame | None
-    """The champion's own model on tonight's evidence rows: `session, symbol, p_up, volatility, magnitude`."""
+    """Its own model on tonight's evidence rows after its `trained_until`: `session, symbol, p_up, volatility…`."""
     incomparable: str = ""
     """What is asked differently of the two (horizon, target, universe…); empty when nothing is."""
 
@@ -55,6 +60,17 @@ class Scene(NamedTuple):
         return Evidence.of(rows, self.config, reach=self.reach, relative=self.relative)
 
 
+class Comparison(NamedTuple):
+    """Names and margins of the checks that compare the candidate with one model."""
+
+    to: str
+    """End of the checks' names."""
+    who: str
+    """The model, in the checks' sentences."""
+    margin_auc: float
+    margin_qlike: float
+
+
 def champion_checks(
     candidate: pd.DataFrame,
     champion: ChampionEvidence,
@@ -64,27 +80,54 @@ def champion_checks(
     trained_until: date,
     calendar: Calendar,
 ) -> tuple[Check, ...]:
-    """All checks of the group `champion`.
+    """All checks of the group `champion` that compare with what serves.
 
     Refreshes of one recipe are compared on the out-of-sample frames stored with each, and a wide margin on the last
     sessions guards against a broken candidate. Different recipes, and refreshes so far apart that their stored frames
-    hardly meet, are compared on the sessions that neither model has seen.
+    hardly meet, are compared on the sessions after the champion's training. The candidate's frame is out of sample row
+    by row, whichever of its models made a row; only the guard asks for rows of the candidate itself.
     """
     if champion.incomparable:
         return _later(champion, session), _incomparable(champion)
-    fresh = scene.common(candidate, champion.fresh, after=max(trained_until, champion.trained_until))
-    stored = scene.common(candidate, champion.stored)
-    if champion.same_recipe and stored.n_sessions >= scene.config.min_evidence_sessions:
+    config = scene.config
+    serving = Comparison("champion", champion.version, config.margin_auc, config.margin_qlike)
+    rows, is_stored = _common_rows(candidate, champion, scene)
+    if is_stored:
+        own = scene.common(candidate, champion.fresh, after=max(trained_until, champion.trained_until))
         return (
             _later(champion, session),
-            *_non_inferior(stored, scene, champion.version),
-            *_guard(fresh, scene, champion.version),
+            *_non_inferior(rows, scene, serving),
+            *_guard(own, scene, champion.version),
         )
     return (
         _later(champion, session),
-        _enough_fresh(fresh.n_sessions, scene.config, session, calendar),
-        *_non_inferior(fresh, scene, champion.version),
+        _enough_fresh(rows.n_sessions, config, session, calendar),
+        *_non_inferior(rows, scene, serving),
     )
+
+
+def anchor_checks(candidate: pd.DataFrame, anchor: ChampionEvidence, scene: Scene) -> tuple[Check, ...]:
+    """Not worse than what served a quarter ago, so that many small losses, each within its margin, cannot add up.
+
+    A model that was asked something else has no say: the change that made it incomparable was a person's decision.
+    """
+    if anchor.incomparable:
+        return ()
+    config = scene.config
+    factor = config.anchor_margin_factor
+    who = f"{anchor.version}, which served {config.anchor_sessions} sessions ago"
+    then = Comparison("anchor", who, factor * config.margin_auc, factor * config.margin_qlike)
+    rows, _ = _common_rows(candidate, anchor, scene)
+    return _non_inferior(rows, scene, then)
+
+
+def _common_rows(candidate: pd.DataFrame, other: ChampionEvidence, scene: Scene) -> tuple[Evidence, bool]:
+    """The rows on which both are out of sample, and whether they are those of the stored frames."""
+    if other.same_recipe:
+        stored = scene.common(candidate, other.stored)
+        if stored.n_sessions >= scene.config.min_evidence_sessions:
+            return stored, True
+    return scene.common(candidate, other.fresh, after=other.trained_until), False
 
 
 def _later(champion: ChampionEvidence, session: date) -> Check:
@@ -99,38 +142,71 @@ def _incomparable(champion: ChampionEvidence) -> Check:
 
 def _enough_fresh(n_sessions: int, config: GateConfig, session: date, calendar: Calendar) -> Check:
     needed = config.min_different_recipe_sessions
-    why = f"{n_sessions} sessions that neither model was trained on, {needed} needed"
+    why = f"{n_sessions} sessions on which both are out of sample, {needed} needed"
     if n_sessions < needed:
         why += f": decidable from the night of {calendar.after(session, needed - n_sessions)} on"
     return at_least("fresh_sessions", "champion", n_sessions, needed, why)
 
 
-def _non_inferior(rows: Evidence, scene: Scene, version: str) -> tuple[Check, ...]:
-    config = scene.config
+def _non_inferior(rows: Evidence, scene: Scene, other: Comparison) -> tuple[Check, ...]:
     auc = rows.interval(difference(rows.auc("p_up"), rows.auc("p_up_champion")))
     where = f"on {rows.n_sessions} common sessions"
+    why = f"AUC minus that of {other.who} {where}: {fixed(auc.value)}, interval {fixed(auc.low)} to {fixed(auc.high)}"
     checks = [
         above(
-            "auc_to_champion",
+            f"auc_to_{other.to}",
             "champion",
             auc.low,
-            -config.margin_auc,
-            f"AUC minus that of {version} {where}: {fixed(auc.value)}, interval {fixed(auc.low)} to {fixed(auc.high)}",
+            -other.margin_auc,
+            why + _too_wide(auc, other.margin_auc, rows),
         )
     ]
     if _both_predict_volatility(rows, scene.heads):
         qlike = rows.interval(_relative_qlike(rows))
+        why = (
+            f"QLIKE over that of {other.who} {where}: {fixed(qlike.value, 3)}, "
+            f"interval {fixed(qlike.low, 3)} to {fixed(qlike.high, 3)}"
+        )
         checks.append(
             at_most(
-                "qlike_to_champion",
+                f"qlike_to_{other.to}",
                 "champion",
                 qlike.high,
-                1.0 + config.margin_qlike,
-                f"QLIKE over that of {version} {where}: {fixed(qlike.value, 3)}, "
-                f"interval {fixed(qlike.low, 3)} to {fixed(qlike.high, 3)}",
+                1.0 + other.margin_qlike,
+                why + _too_wide(qlike, other.margin_qlike, rows),
             )
         )
     return tuple(checks)
+
+
+def _too_wide(of: Interval, margin: float, rows: Evidence) -> str:
+    """What would be enough evidence, where two equally good models would fail more often than `FALSE_REFUSALS`.
+
+    The estimate of an exact tie is normal around no difference with the paired standard error s, and fails when it is
+    more than margin − z s on the wrong side. Blocks of sessions are nearly independent, so s falls with the square root
+    of their number; with that of the symbols it falls at best so, since what moves all of them does not average out.
+    """
+    z = float(ndtri(0.5 + rows.confidence / 2))
+    error = (of.high - of.low) / (2 * z)
+    if not error > 0:
+        return ""
+    refused = float(ndtr(z - margin / error))
+    if refused <= FALSE_REFUSALS:
+        return ""
+    longer = (error * (z - float(ndtri(FALSE_REFUSALS))) / margin) ** 2
+    sessions, symbols = rows.n_sessions, rows.frame["symbol"].nunique()
+    return (
+        f"; its standard error {fixed(error)} is wide for a margin of {fixed(margin, 3)}: of two equally good models "
+        f"the newer would fail on {percent(refused, 0)} of such nights; about {count(_rounded_up(sessions * longer))} "
+        f"sessions of evidence, or at least {count(_rounded_up(symbols * longer))} symbols, would bring that to "
+        f"{percent(FALSE_REFUSALS, 0)}"
+    )
+
+
+def _rounded_up(number: float) -> float:
+    """To two significant digits: the standard error is known no better."""
+    unit = 10.0 ** max(math.floor(math.log10(number)) - 1, 0)
+    return unit * math.ceil(number / unit)
 
 
 def _guard(fresh: Evidence, scene: Scene, version: str) -> tuple[Check, ...]:

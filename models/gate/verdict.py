@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.calendar import Calendar
 from models.config import GateConfig, Head, HeadLosses, TargetsConfig
-from models.gate.champion import ChampionEvidence, Scene, champion_checks
+from models.gate.champion import ChampionEvidence, Scene, anchor_checks, champion_checks
 from models.gate.evidence import Evidence
 from models.gate.health import contract_held, health_checks
 from models.gate.skill import healthy_enough, skill_report
@@ -43,6 +43,7 @@ def decide(
     findings: Sequence[Finding],
     champion: ChampionEvidence | None,
     calendar: Calendar,
+    anchor: ChampionEvidence | None = None,
 ) -> Verdict:
     """Judge tonight's candidate by its out-of-sample predictions.
 
@@ -63,6 +64,7 @@ def decide(
         findings: What the predictions' contract found in this frame.
         champion: What serves now, or None.
         calendar: Tells when an undecided comparison will be decidable.
+        anchor: What served `gate.anchor_sessions` before this night, or None where that is the champion or nothing.
     """
     reach = label_reach(targets)
     rows = Evidence.of(evidence, config, reach=reach, relative=relative)
@@ -83,6 +85,7 @@ def decide(
         checks += champion_checks(
             evidence, champion, scene, session=session, trained_until=trained_until, calendar=calendar
         )
+        checks += anchor_checks(evidence, anchor, scene) if anchor is not None else ()
     elif config.first_champion == "healthy":
         checks += healthy_enough(skill.metrics)
     metrics = skill.metrics | {"evidence_sessions": float(rows.n_sessions), "evidence_rows": float(len(evidence))}

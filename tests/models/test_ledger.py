@@ -74,6 +74,22 @@ def test_a_rollback_goes_one_step_back_and_never_returns_by_itself(ledger):
     assert ledger.previous_champion() == "v1"
 
 
+def test_what_served_after_an_earlier_session_is_known(ledger):
+    ledger.append(entry())
+    ledger.append(entry("n2", version="v2", before="v1", after="v2", day=20))
+    served = [ledger.champion_after_session(date(2020, *day)) for day in ((5, 29), (6, 1), (6, 19), (6, 20))]
+    assert served == [None, "v1", "v1", "v2"]
+
+
+def test_a_rollback_counts_from_the_day_on_which_it_was_made(ledger):
+    ledger.append(entry())
+    ledger.append(entry("n2", version="v2", before="v1", after="v2", day=2))
+    back = entry("back", "rollback", "v1", "v2", "v1")  # its session is that of the night which made v1
+    ledger.append(back.model_copy(update={"as_of": datetime(2020, 6, 20, 12, tzinfo=UTC)}))
+    assert ledger.champion_after_session(date(2020, 6, 10)) == "v2"
+    assert ledger.champion_after_session(date(2020, 6, 20)) == "v1"
+
+
 def test_recent_facts_are_of_earlier_sessions_newest_last(ledger):
     for day in (1, 2, 3):
         ledger.append(entry(f"n{day}", "keep", f"v{day}", day=day, volatility_mean=float(day)))

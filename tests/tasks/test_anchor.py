@@ -1,0 +1,68 @@
+"""Which version a night's candidate is held to beside the champion."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from models.config import RetrainConfig, StorageConfig
+from models.ledger import Ledger
+from models.locations import Locations
+from models.night import NightRecord
+from models.records import LedgerEntry, Snapshot
+from tasks.evaluate import anchor_version
+
+THEN, LATER, TONIGHT = date(2020, 3, 31), date(2020, 4, 1), date(2020, 6, 30)
+"""63 sessions before tonight, the session after, and tonight."""
+
+
+@pytest.fixture
+def config(tmp_path) -> RetrainConfig:
+    return RetrainConfig(storage=StorageConfig(home=str(tmp_path)))
+
+
+@pytest.fixture
+def night(config) -> NightRecord:
+    moment = datetime(2020, 7, 1, 13, 30, tzinfo=UTC)
+    snapshot = Snapshot(session=TONIGHT, as_of=moment, hash="h", rows=1, first=THEN, last=TONIGHT, symbols=1)
+    return NightRecord.of(snapshot, config)
+
+
+def promoted(version: str, session: date, config: RetrainConfig) -> None:
+    moment = datetime(session.year, session.month, session.day, 23, tzinfo=UTC)
+    ledger = Ledger(Locations(config.storage))
+    ledger.append(
+        LedgerEntry(
+            night_id=version,
+            session=session,
+            as_of=moment,
+            decided_at=moment,
+            verdict="promote",
+            reason="because",
+            version=version,
+            champion_before=ledger.champion_version(),
+            champion_after=version,
+            actor="tests",
+        )
+    )
+
+
+def test_the_anchor_is_what_served_a_quarter_of_sessions_ago(config, night):
+    promoted("old", date(2020, 1, 2), config)
+    promoted("anchor", THEN, config)
+    promoted("champion", LATER, config)
+    assert anchor_version("champion", night, config) == "anchor"
+
+
+def test_a_champion_that_has_served_so_long_is_no_anchor_to_itself(config, night):
+    promoted("champion", THEN, config)
+    assert anchor_version("champion", night, config) is None
+
+
+def test_where_nothing_served_a_quarter_ago_there_is_no_anchor(config, night):
+    promoted("first", LATER, config)
+    promoted("champion", date(2020, 6, 29), config)
+    assert anchor_version("champion", night, config) is None
+
+
+def test_a_first_champion_has_no_anchor(config, night):
+    assert anchor_version(None, night, config) is None
