@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from models.bootstrap import Interval, difference, ratio
+from models.bootstrap import Interval, Statistic, difference, ratio
 from models.config import GateConfig, Head
 from models.gate.evidence import Evidence, absolute_errors
 from models.notation import fixed, percent, significant
@@ -63,9 +63,9 @@ def _direction(evidence: Evidence, config: GateConfig) -> tuple[Interval, tuple[
     auc = evidence.interval(area)
     excess = evidence.interval(difference(area, area_volatility))
     volatility_only = evidence.interval(area_volatility).value
-    reversal = evidence.interval(evidence.auc("reversal")).value
+    beside = _Beside.of(evidence, area, auc)
     checks = (
-        above("direction_auc", "skill", auc.low, config.direction_floor, _auc_sentence(auc, reversal, config)),
+        above("direction_auc", "skill", auc.low, config.direction_floor, _auc_sentence(auc, beside, config)),
         above(
             "direction_over_volatility",
             "skill",
@@ -79,37 +79,121 @@ def _direction(evidence: Evidence, config: GateConfig) -> tuple[Interval, tuple[
         "direction_auc": auc.value,
         "direction_auc_low": auc.low,
         "direction_auc_high": auc.high,
-        "direction_auc_next_close": evidence.interval(evidence.auc("p_up", "direction_next_close")).value,
         "direction_auc_volatility_only": volatility_only,
-        "direction_auc_reversal": reversal,
         "direction_excess": excess.value,
         "direction_excess_low": excess.low,
-        "brier": brier(evidence.column("direction"), evidence.column("p_up")),
+        "direction_excess_high": excess.high,
+        **beside.metrics,
+        **_brier_metrics(evidence),
     }
     return auc, checks, metrics
 
 
-def _auc_sentence(auc: Interval, reversal: float, config: GateConfig) -> str:
+class _Beside(NamedTuple):
+    """What is printed beside the direction AUC: it decides nothing, and says what the number is worth."""
+
+    reversal: float
+    """AUC of 5-day reversal."""
+    feature: str
+    """The best single feature of the training rows; empty when none was looked for."""
+    best: float
+    """Its AUC."""
+    over_best: Interval
+    """AUC minus that."""
+    next_close: Interval
+    """AUC for somebody who can only trade at the next close."""
+    edge_left: float
+    """Share of AUC − 0.5 that is left then; NaN where no edge is shown."""
+
+    @classmethod
+    def of(cls, evidence: Evidence, area: Statistic, auc: Interval) -> "_Beside":
+        area_best = evidence.auc("best_feature")
+        next_close = evidence.interval(evidence.auc("p_up", "direction_next_close"))
+        return cls(
+            reversal=evidence.interval(evidence.auc("reversal")).value,
+            feature=_best_feature(evidence),
+            best=evidence.interval(area_best).value,
+            over_best=evidence.interval(difference(area, area_best)),
+            next_close=next_close,
+            edge_left=(next_close.value - 0.5) / (auc.value - 0.5) if auc.low > 0.5 else float("nan"),
+        )
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return {
+            "direction_auc_reversal": self.reversal,
+            "direction_auc_best_feature": self.best,
+            "direction_over_best_feature": self.over_best.value,
+            "direction_over_best_feature_low": self.over_best.low,
+            "direction_over_best_feature_high": self.over_best.high,
+            "direction_auc_next_close": self.next_close.value,
+            "direction_auc_next_close_low": self.next_close.low,
+            "direction_auc_next_close_high": self.next_close.high,
+            "direction_next_close_edge": self.edge_left,
+        }
+
+    @property
+    def sentence(self) -> str:
+        low, high = fixed(self.next_close.low), fixed(self.next_close.high)
+        best = f", the best single feature of the training rows ({self.feature}) {fixed(self.best)}"
+        left = f", {percent(self.edge_left, 0)} of the edge" if self.edge_left == self.edge_left else ""
+        return (
+            f"5-day reversal alone scores {fixed(self.reversal)}{best if self.feature else ''}; entered at the next "
+            f"close the AUC is {fixed(self.next_close.value)}, interval {low} to {high}{left}"
+        )
+
+
+def _best_feature(evidence: Evidence) -> str:
+    """Its name; where the frame's models chose different ones, the most frequent and how many chose it."""
+    frame = evidence.frame
+    if "best_feature_name" not in frame or frame.empty:
+        return ""
+    chosen = frame.groupby("fold")["best_feature_name"].first()
+    name, times = str(chosen.mode().iloc[0]), int(chosen.value_counts().max())
+    return name if times == len(chosen) else f"{name} in {times} of {len(chosen)} models"
+
+
+def _auc_sentence(auc: Interval, beside: _Beside, config: GateConfig) -> str:
     return (
         f"AUC {fixed(auc.value)}, {percent(config.confidence, 0)} interval {fixed(auc.low)} to {fixed(auc.high)}, "
-        f"lower end above {fixed(config.direction_floor, 2)} asked; 5-day reversal alone scores {fixed(reversal)}"
+        f"lower end above {fixed(config.direction_floor, 2)} asked; {beside.sentence}"
     )
+
+
+def _brier_metrics(evidence: Evidence) -> dict[str, float]:
+    """Of the candidate and of the training rows' share of ups; the skill is the part of the latter that is gained."""
+    own, prior = (brier(evidence.column("direction"), evidence.column(name)) for name in ("p_up", "p_up_prior"))
+    return {"brier": own, "brier_prior": prior, "brier_skill": 1.0 - own / prior}
 
 
 def _volatility(evidence: Evidence) -> tuple[Check, dict[str, float]]:
-    own = evidence.mean_loss(qlike_losses, "volatility_target", "volatility")
-    har = evidence.mean_loss(qlike_losses, "volatility_target", "volatility_har")
-    relative, value, value_har = (evidence.interval(of) for of in (ratio(own, har), own, har))
+    own, har, ewma = (
+        evidence.mean_loss(qlike_losses, "volatility_target", forecast)
+        for forecast in ("volatility", "volatility_har", "volatility_ewma")
+    )
+    to_har, to_ewma = evidence.interval(ratio(own, har)), evidence.interval(ratio(own, ewma))
+    value, value_har, value_ewma = (evidence.interval(of).value for of in (own, har, ewma))
     check = at_most(
         "volatility_to_har",
         "skill",
-        relative.high,
+        to_har.high,
         1.0 + HAR_MARGIN,
-        f"QLIKE is {fixed(relative.value, 3)} times that of log-HAR ({fixed(value_har.value)}), "
-        f"interval {fixed(relative.low, 3)} to {fixed(relative.high, 3)}",
+        f"QLIKE is {fixed(to_har.value, 3)} times that of log-HAR ({fixed(value_har)}), "
+        f"interval {fixed(to_har.low, 3)} to {fixed(to_har.high, 3)}; calibrated EWMA volatility scores "
+        f"{fixed(value_ewma)}",
     )
-    mae = evidence.interval(evidence.mean_loss(absolute_errors, "volatility_target", "volatility"))
-    metrics = {"volatility_qlike": value.value, "volatility_qlike_har": value_har.value, "volatility_mae": mae.value}
+    metrics = {
+        "volatility_qlike": value,
+        "volatility_qlike_har": value_har,
+        "volatility_qlike_ewma": value_ewma,
+        "volatility_to_har": to_har.value,
+        "volatility_to_har_high": to_har.high,
+        "volatility_to_ewma": to_ewma.value,
+        "volatility_to_ewma_high": to_ewma.high,
+        "volatility_mae": evidence.interval(
+            evidence.mean_loss(absolute_errors, "volatility_target", "volatility")
+        ).value,
+    }
     return check, metrics
 
 
