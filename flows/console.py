@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from tasks.score import ScoreResult
     from tasks.status import StatusReport
 
-GROUPS = {"health": "healthy", "skill": "skilled", "champion": "as good as the champion"}
-"""The gate's three questions."""
+GROUPS = {
+    "health": "healthy",
+    "leak": "free of leaks",
+    "skill": "skilled",
+    "champion": "as good as the champion",
+}
+"""What the gate asks, by group of checks."""
 
 WIDTH_IN_FILES = 120
 """Characters a line where no terminal says how many it has."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from models.config import Level
 
-CheckGroup = Literal["health", "skill", "champion"]
+CheckGroup = Literal["health", "leak", "skill", "champion"]
 VerdictWord = Literal["promote", "keep"]
 
 

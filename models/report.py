@@ -41,12 +41,15 @@ from models.records import CandidateRecord, Check, CheckGroup, Finding, NightRes
 
 _QUESTIONS: dict[CheckGroup, str] = {
     "health": "Is it healthy?",
+    "leak": "Has anything seen what it is judged on?",
     "skill": "Has it skill?",
     "champion": "Is it at least as good as the champion?",
 }
 _ADVICE: dict[CheckGroup, str] = {
     "health": "A health check failed: the model itself is unsound. Compare the learning curves and the histograms "
     "above with the data findings before anything else; a wrong delivery is the usual cause.",
+    "leak": "Something that was fitted, or a number that it read, knows of what it was judged on. Nothing that was "
+    "measured tonight counts until the sentence of that check is understood: look at what changed in code or sources.",
     "skill": "Skill was not shown on this evidence. With little history that is common even for a good recipe: more "
     "sessions or symbols narrow the intervals, a lower floor only hides that they are wide.",
     "champion": "The candidate was not shown to be as good as the champion, so the champion goes on serving. One such "

@@ -12,12 +12,13 @@ from models.config import RetrainConfig
 from models.dataset import Dataset
 from models.features import summaries, summary_names
 from models.gate.champion import ChampionEvidence
+from models.leaks import leak_checks
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightFiles, NightRecord, local_copy
 from models.notation import count, significant
 from models.panel import IntArray
-from models.records import CandidateRecord, Finding, Record
+from models.records import CandidateRecord, Check, Finding, Record
 from models.registry import Registry
 from models.serving import ServedModel, disagreement
 from tasks.outside import RETRIED
@@ -35,6 +36,8 @@ class EvidenceRecord(Record):
     findings: tuple[Finding, ...]
     champion: str | None
     """What served when the night began to judge; a promotion is valid only while it still does."""
+    leaks: tuple[Check, ...] = ()
+    """Whether anything that was fitted has seen what it is judged on."""
 
 
 @task(name="evaluate", **RETRIED)
@@ -60,7 +63,8 @@ def evaluate(night: NightRecord, candidate: CandidateRecord, config: RetrainConf
     )
     sum_up(_summary(frame, candidate, agreement))
     champion = Ledger(locations).champion_version()
-    return EvidenceRecord(agreement=agreement, findings=findings, champion=champion)
+    leaks = leak_checks(dataset, dataset.plan.splits, frame)
+    return EvidenceRecord(agreement=agreement, findings=findings, champion=champion, leaks=leaks)
 
 
 def _summary(frame: pd.DataFrame, candidate: CandidateRecord, agreement: float) -> str:

@@ -38,6 +38,7 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
         champion=champion,
         calendar=Calendar.of(config.data),
         anchor=anchor,
+        leaks=evidence.leaks,
     )
     asked, why = len(verdict.checks), verdict.reason.rstrip(".")
     sum_up(f"{verdict.verdict.upper()}, with {asked - len(verdict.failed)} of {asked} checks passed: {why}.")

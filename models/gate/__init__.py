@@ -6,6 +6,7 @@
     champion   is it at least as good?   paired with the model that serves
     verdict    the decision and its reason, from the checks of the three
 
+Whether anything that was fitted has seen what it is judged on is asked in `models.leaks`, and must pass as well.
 Everything is pure: frames and records in, checks and a verdict out. docs/gate.md tells it to people.
 """
 

@@ -89,6 +89,7 @@ def champion_checks(
     """
     if champion.incomparable:
         return _later(champion, session), _incomparable(champion)
+    unseen = _unseen(champion)
     config = scene.config
     serving = Comparison("champion", champion.version, config.margin_auc, config.margin_qlike)
     rows, is_stored = _common_rows(candidate, champion, scene)
@@ -96,11 +97,13 @@ def champion_checks(
         own = scene.common(candidate, champion.fresh, after=max(trained_until, champion.trained_until))
         return (
             _later(champion, session),
+            unseen,
             *_non_inferior(rows, scene, serving),
             *_guard(own, scene, champion.version),
         )
     return (
         _later(champion, session),
+        unseen,
         _enough_fresh(rows.n_sessions, config, session, calendar),
         *_non_inferior(rows, scene, serving),
     )
@@ -133,6 +136,21 @@ def _common_rows(candidate: pd.DataFrame, other: ChampionEvidence, scene: Scene)
 def _later(champion: ChampionEvidence, session: date) -> Check:
     why = f"champion {champion.version} was made for {champion.session}; this night is for {session}"
     return above("later_session", "champion", (session - champion.session).days, 0, why)
+
+
+def _unseen(champion: ChampionEvidence) -> Check:
+    """Of the stored frame; the fresh one is cut at both trainings before anything is compared.
+
+    Recipe folds in it have versions and trainings of their own, which were asked about when they were judged.
+    """
+    stored = pd.DataFrame(columns=["session", "version"]) if champion.stored is None else champion.stored
+    own = stored[stored["version"] == champion.version]
+    seen = int((own["session"] <= pd.Timestamp(champion.trained_until)).sum())
+    why = (
+        f"{seen} of {len(own)} stored rows on which {champion.version} itself is compared lie in its training, whose "
+        f"last label ended on {champion.trained_until}"
+    )
+    return at_most("champion_out_of_sample", "leak", seen, 0, why)
 
 
 def _incomparable(champion: ChampionEvidence) -> Check:

@@ -44,6 +44,7 @@ def decide(
     champion: ChampionEvidence | None,
     calendar: Calendar,
     anchor: ChampionEvidence | None = None,
+    leaks: Sequence[Check] = (),
 ) -> Verdict:
     """Judge tonight's candidate by its out-of-sample predictions.
 
@@ -65,6 +66,7 @@ def decide(
         champion: What serves now, or None.
         calendar: Tells when an undecided comparison will be decidable.
         anchor: What served `gate.anchor_sessions` before this night, or None where that is the champion or nothing.
+        leaks: The checks of `models.leaks`; they must pass under every policy.
     """
     reach = label_reach(targets)
     rows = Evidence.of(evidence, config, reach=reach, relative=relative)
@@ -79,7 +81,7 @@ def decide(
         agreement=agreement,
     )
     skill = skill_report(rows, config, heads)
-    checks = (contract_held(findings), *health, *skill.checks)
+    checks = (contract_held(findings), *health, *leaks, *skill.checks)
     if champion is not None:
         scene = Scene(config, heads, reach, relative)
         checks += champion_checks(
@@ -130,7 +132,7 @@ def _verdict(
 
 
 def _is_required(check: Check, config: GateConfig, champion: ChampionEvidence | None) -> bool:
-    if check.group == "health" or check.name in OVERRIDING:
+    if check.group in ("health", "leak") or check.name in OVERRIDING:
         return True
     if champion is None:
         return config.first_champion == "skilled" or check.name not in UNPROVEN_ALLOWED
@@ -141,6 +143,9 @@ def _why_kept(failed: Sequence[Check], n_required: int) -> str:
     for check in failed:
         if check.name in OVERRIDING and check.value is not None:
             return f"{OVERRIDING[check.name]}: {check.why}"
+    leaking = [check for check in failed if check.group == "leak"]
+    if leaking:
+        return f"leak: {'; '.join(f'{check.name} ({check.why})' for check in leaking)}"
     if all(check.group == "champion" for check in failed):
         for check in failed:
             if check.name in OPEN:

@@ -47,7 +47,7 @@ def earlier(frame, **changed):
         "session": DAYS[-2].item().date(),
         "same_recipe": True,
         "trained_until": BEFORE,
-        "stored": frame,
+        "stored": frame.assign(version="a recipe fold"),
         "fresh": frame[["session", "symbol", "p_up"]],
     }
     return ChampionEvidence(**(facts | changed))

@@ -1,5 +1,6 @@
 """What the gate decides, on synthetic evidence whose skill is known because it was planted."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from models.calendar import Calendar
 from models.config import GateConfig, HeadLosses, TargetsConfig
 from models.gate import ChampionEvidence, decide, too_little_history
-from models.records import Finding, Scale
+from models.records import Finding, Scale, at_most
 
 N_SESSIONS, N_SYMBOLS = 60, 24
 CALENDAR = Calendar("XNYS")
@@ -354,3 +355,30 @@ def test_a_broken_contract_of_predictions_keeps_the_champion():
 
 def test_a_contract_that_was_not_checked_does_not_pass():
     assert "contract" in failed(judge(market(), findings=()))
+
+
+# Leaks
+
+LEAK = at_most("truncation", "leak", 0.3, 1e-6, "summaries move when later bars are cut off")
+
+
+@pytest.mark.parametrize("policy", ["non_inferior", "always_if_healthy", "manual"])
+def test_a_leak_keeps_the_champion_under_every_policy_and_is_the_reason(policy):
+    frame = market()
+    config = CONFIG.model_copy(update={"policy": policy})
+    verdict = judge(frame, config=config, champion=served(frame), leaks=(LEAK,))
+    assert verdict.verdict == "keep"
+    assert verdict.reason.startswith("leak: truncation (summaries move")
+
+
+def test_a_leak_refuses_a_first_champion_that_need_only_be_healthy():
+    assert judge(market(), config=HEALTHY).verdict == "promote"
+    assert judge(market(), config=HEALTHY, leaks=(LEAK,)).verdict == "keep"
+
+
+def test_a_champion_that_is_compared_on_its_own_training_sessions_is_a_leak():
+    frame = market()
+    seen = replace(served(frame), stored=frame.assign(version="champion"), trained_until=SESSION)
+    assert "champion_out_of_sample" in failed(judge(frame, champion=seen))
+    honest = replace(served(frame), stored=frame.assign(version="champion"))
+    assert "champion_out_of_sample" not in failed(judge(frame, champion=honest))
