@@ -11,20 +11,26 @@ that a replicate costs a dot product, whatever the number of symbols.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, stdtrit
 
 from models.scores import FloatArray, IntArray, session_aucs
 
 Statistic = Callable[[FloatArray], FloatArray]
 """(n_replicates, n_sessions) weights → (n_replicates,) values."""
 
-MIN_BLOCKS = 2
+MIN_BLOCKS: Final = 2
 """With fewer whole blocks every replicate is nearly the sample itself: there is no interval."""
+
+MIN_BLOCK: Final = 10
+"""Sessions of the shortest block."""
+
+BLOCKS_KEPT: Final = 10
+"""Blocks that the data may not go below by asking for longer ones: a spread estimated from fewer is itself unsure."""
 
 
 class Interval(NamedTuple):
@@ -35,9 +41,57 @@ class Interval(NamedTuple):
     high: float
 
 
-def block_length(horizon_sessions: int) -> int:
-    """Sessions in a block: twice as long as targets overlap, at least ten."""
-    return max(10, 2 * horizon_sessions)
+def block_length(reach: int, series: Iterable[FloatArray] = ()) -> int:
+    """Sessions in a block: as many as the series ask, at least ten and twice as many as targets overlap.
+
+    Args:
+        reach: Sessions that one label looks ahead.
+        series: Each (n_sessions,) in order of time, what the sessions contribute to a statistic (`influence`). The
+            slowest decides, as long as ten blocks remain.
+    """
+    shortest = max(MIN_BLOCK, 2 * reach)
+    asked = (min(math.ceil(optimal_block(one)), len(one) // BLOCKS_KEPT) for one in series)
+    return max([shortest, *asked])
+
+
+def optimal_block(series: FloatArray) -> float:
+    """Block length that makes the circular bootstrap's variance of a mean most accurate (Politis and White 2004).
+
+    With the correction of Patton, Politis and White (2009). Autocovariances count up to twice the first lag from
+    which a few autocorrelations in a row are within noise; beyond that lag they are tapered to zero.
+
+    Args:
+        series: (n,) in order of time.
+
+    Returns:
+        Between 0 and min(3 sqrt(n), n / 3), rounded up; 0 for a series that is constant, too short or not finite, which
+        asks for nothing.
+    """
+    n = len(series)
+    quiet = max(5, int(math.log10(max(n, 1))))
+    longest_lag = math.ceil(math.sqrt(n)) + quiet
+    if n <= longest_lag + 1 or not np.isfinite(series).all() or not np.ptp(series) > 0:
+        return 0.0
+    centred = series - series.mean()
+    lags = np.arange(longest_lag + 1)
+    products = np.array([centred[lag:] @ centred[: n - lag] for lag in lags])
+    bandwidth = min(2 * _first_quiet_lag(centred, products, quiet), longest_lag)
+    taper = np.clip(2.0 * (1.0 - lags / bandwidth), 0.0, 1.0)
+    slope = 2.0 * (taper * lags) @ products
+    long_run = 2.0 * taper @ products - products[0]
+    longest = math.ceil(min(3.0 * math.sqrt(n), n / 3.0))
+    return float(min((1.5 * n * (slope / long_run) ** 2) ** (1.0 / 3.0), longest))
+
+
+def _first_quiet_lag(centred: FloatArray, products: FloatArray, quiet: int) -> int:
+    """The lag that opens the first `quiet` autocorrelations in a row within noise; the last lag where there is none."""
+    n, longest_lag = len(centred), len(products) - 1
+    ahead = np.cumsum(centred[::-1] ** 2)[::-1][1 : longest_lag + 1]
+    behind = np.cumsum(centred**2)[::-1][1 : longest_lag + 1]
+    correlation = products[:-1] / np.sqrt(ahead * behind)
+    within = np.abs(correlation[1:]) < 2.0 * math.sqrt(math.log10(n) / n)
+    runs = np.convolve(within, np.ones(quiet), mode="valid") == quiet
+    return 1 + int(np.argmax(runs)) if runs.any() else longest_lag
 
 
 @dataclass(frozen=True)
@@ -63,16 +117,19 @@ class Resamples:
         """Expanded percentile interval (Hesterberg 2015); NaN ends below two whole blocks.
 
         Replicates vary around the sample and not around the truth, which makes them too narrow by sqrt((b − 1) / b)
-        for b blocks, as a variance divided by n instead of n − 1. Further percentiles make up for it, so the interval
-        never leaves the statistic's range and rises whenever all replicates rise.
+        for b blocks, as a variance divided by n instead of n − 1; and what is known of their spread comes from those
+        few blocks, which Student's t with b − 1 degrees of freedom allows for. Further percentiles make up for both, so
+        the interval never leaves the statistic's range and rises whenever all replicates rise.
         """
         n_sessions = self.weights.shape[1]
         value = float(statistic(np.ones((1, n_sessions)))[0])
         blocks = n_sessions / self.block
         if blocks < MIN_BLOCKS:
             return Interval(value, math.nan, math.nan)
-        tail = float(ndtr(ndtri((1.0 - confidence) / 2.0) * math.sqrt(blocks / (blocks - 1.0))))
-        low, high = np.quantile(statistic(self.weights), [tail, 1.0 - tail])
+        student = stdtrit(blocks - 1.0, (1.0 - confidence) / 2.0)
+        tail = float(ndtr(student * math.sqrt(blocks / (blocks - 1.0))))
+        with np.errstate(invalid="ignore"):
+            low, high = np.quantile(statistic(self.weights), [tail, 1.0 - tail])
         return Interval(value, float(low), float(high))
 
 
@@ -96,7 +153,7 @@ def mean_over_rows(values: FloatArray, session: IntArray, n_sessions: int) -> St
 
 
 def pooled_auc(label: FloatArray, score: FloatArray, session: IntArray, n_sessions: int) -> Statistic:
-    """AUC over all rows together; NaN throughout when a score is NaN or a class is missing.
+    """AUC over all rows together; NaN throughout when a score is NaN, a label neither 0 nor 1, or a class is missing.
 
     The pairs (up row, down row) that are in the right order are counted once for each pair of sessions. With weights w
     the area is then wᵀ wins w / (w·ups)(w·downs), exactly.
@@ -109,7 +166,7 @@ def pooled_auc(label: FloatArray, score: FloatArray, session: IntArray, n_sessio
     """
     known = ~np.isnan(label)
     score, up, session = score[known], label[known] == 1.0, session[known]
-    if np.isnan(score).any():
+    if _unusable(label[known], score):
         return _undefined
     ups = np.bincount(session[up], minlength=n_sessions).astype(float)
     downs = np.bincount(session[~up], minlength=n_sessions).astype(float)
@@ -127,7 +184,7 @@ def pooled_auc(label: FloatArray, score: FloatArray, session: IntArray, n_sessio
 def mean_session_auc(label: FloatArray, score: FloatArray, session: IntArray, n_sessions: int) -> Statistic:
     """Mean of the sessions' own AUCs; sessions with a single class are left out. Arguments as of `pooled_auc`."""
     known = ~np.isnan(label)
-    if np.isnan(score[known]).any():
+    if _unusable(label[known], score[known]):
         return _undefined
     areas = session_aucs(label[known], score[known], session[known])
     return mean_over_rows(np.asarray(areas, dtype=np.float64), areas.index.to_numpy(np.int64), n_sessions)
@@ -139,13 +196,22 @@ def difference(first: Statistic, second: Statistic) -> Statistic:
 
 
 def ratio(first: Statistic, second: Statistic) -> Statistic:
-    """First over second on the same replicates."""
+    """First over second on the same replicates; NaN where the second is zero or infinite, which nothing can beat."""
 
     def over(weights: FloatArray) -> FloatArray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return first(weights) / second(weights)
+        below = second(weights)
+        usable = np.isfinite(below) & (below != 0.0)
+        return np.where(usable, first(weights) / np.where(usable, below, 1.0), np.nan)
 
     return over
+
+
+def influence(statistic: Statistic, n_sessions: int) -> FloatArray:
+    """(n_sessions,) how much the statistic owes to each session: its value with all of them minus without that one."""
+    whole = np.ones((1, n_sessions))
+    with np.errstate(invalid="ignore"):
+        changes: FloatArray = statistic(whole) - statistic(whole - np.eye(n_sessions))
+    return changes
 
 
 def _wins(score: FloatArray, up: np.typing.NDArray[np.bool_], session: IntArray, n_sessions: int) -> FloatArray:
@@ -161,6 +227,10 @@ def _wins(score: FloatArray, up: np.typing.NDArray[np.bool_], session: IntArray,
         below = np.cumsum(here) - 0.5 * here
         wins[:, other] = np.bincount(session[up], weights=below[level[up]], minlength=n_sessions)
     return wins
+
+
+def _unusable(label: FloatArray, score: FloatArray) -> bool:
+    return bool(np.isnan(score).any() or not np.isin(label, (0.0, 1.0)).all())
 
 
 def _undefined(weights: FloatArray) -> FloatArray:

@@ -74,7 +74,7 @@ def report_night(
         evidence=files.read_frame("candidate/evidence") if trained else pd.DataFrame(),
         note=config.note or None,
         confidence=config.gate.confidence,
-        block_sessions=block_length(label_reach(config.targets)),
+        block_sessions=int(result.metrics.get("block_sessions") or block_length(label_reach(config.targets))),
     )
     return report(material, locations)
 

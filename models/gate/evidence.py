@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,13 @@ from models.bootstrap import (
     Resamples,
     Statistic,
     block_length,
+    influence,
     mean_over_rows,
     mean_session_auc,
     pooled_auc,
 )
 from models.config import GateConfig
-from models.scores import FloatArray, IntArray
+from models.scores import FloatArray, IntArray, qlike_losses
 
 RowLoss = Callable[[FloatArray, FloatArray], FloatArray]
 """(n,) targets, (n,) forecasts → (n,) losses."""
@@ -30,27 +32,47 @@ class Evidence:
     frame: pd.DataFrame
     session: IntArray
     """(n,) number of each row's session, 0 for the first."""
-    resamples: Resamples
-    confidence: float
+    config: GateConfig
+    """Replicates and confidence."""
+    reach: int
+    """Sessions that one label looks ahead."""
     relative: bool
     """Whether direction is relative to the session's median: then AUC pools all rows."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame, config: GateConfig, *, reach: int, relative: bool) -> "Evidence":
-        """Number and resample the sessions of a frame.
+        """Number the sessions of a frame.
 
         Args:
             frame: `session`, `symbol` and the columns that will be asked for.
-            config: Replicates and confidence.
-            reach: Sessions that one label looks ahead.
+            config: As the attribute.
+            reach: As the attribute.
             relative: As the attribute.
         """
         ordered = frame.sort_values(["session", "symbol"], ignore_index=True)
-        sessions, session = np.unique(ordered["session"].to_numpy(), return_inverse=True)
-        resamples = Resamples.draw(
-            max(len(sessions), 1), block=block_length(reach), n_replicates=config.bootstrap_replicates
+        _, session = np.unique(ordered["session"].to_numpy(), return_inverse=True)
+        return cls(ordered, session, config, reach, relative)
+
+    @cached_property
+    def resamples(self) -> Resamples:
+        """Drawn once for all statistics."""
+        return Resamples.draw(self._width, block=self.block, n_replicates=self.config.bootstrap_replicates)
+
+    @cached_property
+    def block(self) -> int:
+        """Sessions in a block, from how long the baselines' scores are remembered on these rows.
+
+        The baselines and not the candidate: so no candidate chooses its own block, and a better one is never measured
+        with a longer. Between them they span what a forecast can be, from one that turns around within days (reversal)
+        to one that hardly moves (volatility alone).
+        """
+        scores = (
+            self.auc("reversal"),
+            self.auc("p_up_volatility_only"),
+            self.mean_loss(qlike_losses, "volatility_target", "volatility_har"),
+            self.mean_loss(absolute_errors, "magnitude_target", "magnitude_ewma"),
         )
-        return cls(ordered, session, resamples, config.confidence, relative)
+        return block_length(self.reach, [influence(score, self._width) for score in scores])
 
     @property
     def n_sessions(self) -> int:
@@ -64,8 +86,10 @@ class Evidence:
 
     def auc(self, score: str, label: str = "direction") -> Statistic:
         """Direction AUC of a score column."""
-        area = pooled_auc if self.relative else mean_session_auc
-        return area(self.column(label), self.column(score), self.session, self._width)
+        if (score, label) not in self._areas:
+            area = pooled_auc if self.relative else mean_session_auc
+            self._areas[score, label] = area(self.column(label), self.column(score), self.session, self._width)
+        return self._areas[score, label]
 
     def mean_loss(self, loss: RowLoss, target: str, forecast: str) -> Statistic:
         """Mean loss of a forecast column over the rows that have the target."""
@@ -75,11 +99,16 @@ class Evidence:
 
     def interval(self, statistic: Statistic) -> Interval:
         """The statistic and its block-bootstrap interval."""
-        return self.resamples.interval(statistic, self.confidence)
+        return self.resamples.interval(statistic, self.config.confidence)
 
     @property
     def _width(self) -> int:
-        return int(self.resamples.weights.shape[1])
+        return max(self.n_sessions, 1)
+
+    @cached_property
+    def _areas(self) -> dict[tuple[str, str], Statistic]:
+        """AUC by (score, label): the counting behind one is the dearest part of the gate."""
+        return {}
 
 
 def absolute_errors(target: npt.ArrayLike, forecast: npt.ArrayLike) -> FloatArray:

@@ -90,7 +90,11 @@ def decide(
         checks += anchor_checks(evidence, anchor, scene) if anchor is not None else ()
     elif config.first_champion == "healthy":
         checks += healthy_enough(skill.metrics)
-    metrics = skill.metrics | {"evidence_sessions": float(rows.n_sessions), "evidence_rows": float(len(evidence))}
+    metrics = skill.metrics | {
+        "evidence_sessions": float(rows.n_sessions),
+        "evidence_rows": float(len(evidence)),
+        "block_sessions": float(rows.block),
+    }
     return _verdict(checks, metrics, config, champion)
 
 
