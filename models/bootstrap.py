@@ -126,11 +126,15 @@ class Resamples:
         blocks = n_sessions / self.block
         if blocks < MIN_BLOCKS:
             return Interval(value, math.nan, math.nan)
-        student = stdtrit(blocks - 1.0, (1.0 - confidence) / 2.0)
-        tail = float(ndtr(student * math.sqrt(blocks / (blocks - 1.0))))
+        tail = float(ndtr(-self.standard_errors(confidence) * math.sqrt(blocks / (blocks - 1.0))))
         with np.errstate(invalid="ignore"):
             low, high = np.quantile(statistic(self.weights), [tail, 1.0 - tail])
         return Interval(value, float(low), float(high))
+
+    def standard_errors(self, confidence: float) -> float:
+        """How many lie between an estimate and an end of its interval: Student's quantile for so few blocks."""
+        blocks = self.weights.shape[1] / self.block
+        return float(stdtrit(blocks - 1.0, (1.0 + confidence) / 2.0))
 
 
 def mean_over_rows(values: FloatArray, session: IntArray, n_sessions: int) -> Statistic:

@@ -199,24 +199,28 @@ class Check(Record):
 
 
 def at_least(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
-    """Passes when value ≥ bound; NaN never does."""
-    return Check(name=name, group=group, value=value, bound=bound, passed=bool(value >= bound), why=why)
+    """Passes when value ≥ bound; NaN and infinity never do."""
+    passed = math.isfinite(value) and bool(value >= bound)
+    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why)
 
 
 def above(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
-    """Passes when value > bound; NaN never does."""
-    return Check(name=name, group=group, value=value, bound=bound, passed=bool(value > bound), why=why)
+    """Passes when value > bound; NaN and infinity never do."""
+    passed = math.isfinite(value) and bool(value > bound)
+    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why)
 
 
 def at_most(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
-    """Passes when value ≤ bound; NaN never does."""
-    return Check(name=name, group=group, value=value, bound=bound, passed=bool(value <= bound), why=why)
+    """Passes when value ≤ bound; NaN and infinity never do."""
+    passed = math.isfinite(value) and bool(value <= bound)
+    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why)
 
 
 def within(name: str, group: CheckGroup, value: float, bound: tuple[float, float], why: str) -> Check:
-    """Passes when low ≤ value ≤ high; NaN never does."""
+    """Passes when low ≤ value ≤ high; NaN and infinity never do."""
     low, high = bound
-    return Check(name=name, group=group, value=value, bound=bound, passed=bool(low <= value <= high), why=why)
+    passed = math.isfinite(value) and bool(low <= value <= high)
+    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why)
 
 
 class Verdict(Record):

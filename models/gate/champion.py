@@ -204,10 +204,10 @@ def _too_wide(of: Interval, margin: float, rows: Evidence) -> str:
     more than margin − z s on the wrong side. Blocks of sessions are nearly independent, so s falls with the square root
     of their number; with that of the symbols it falls at best so, since what moves all of them does not average out.
     """
-    z = float(ndtri(0.5 + rows.confidence / 2))
-    error = (of.high - of.low) / (2 * z)
+    error = (of.high - of.low) / (2 * rows.resamples.standard_errors(rows.config.confidence))
     if not error > 0:
         return ""
+    z = float(ndtri(0.5 + rows.config.confidence / 2))
     refused = float(ndtr(z - margin / error))
     if refused <= FALSE_REFUSALS:
         return ""

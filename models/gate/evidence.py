@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,22 @@ from models.scores import FloatArray, IntArray, qlike_losses
 
 RowLoss = Callable[[FloatArray, FloatArray], FloatArray]
 """(n,) targets, (n,) forecasts → (n,) losses."""
+
+
+KEYS: Final = ("session", "symbol", "version")
+"""What every row of an out-of-sample frame is known by."""
+
+
+def unreadable(frame: pd.DataFrame) -> str:
+    """Why the rows of a frame cannot be told apart, in words; empty when they can."""
+    absent = [name for name in KEYS if name not in frame]
+    if absent:
+        return f"column {', '.join(absent)} is missing"
+    unnamed = int(frame[list(KEYS)].isna().any(axis=1).sum())
+    if unnamed:
+        return f"{unnamed} rows have no {', '.join(KEYS[:-1])} or {KEYS[-1]}"
+    repeated = int(frame.duplicated(["session", "symbol"]).sum())
+    return f"{repeated} rows repeat the session and symbol of another" if repeated else ""
 
 
 @dataclass(frozen=True)

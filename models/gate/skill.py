@@ -1,5 +1,6 @@
 """Second question: has the candidate skill? Each check reads one end of a block-bootstrap interval."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -48,8 +49,9 @@ def healthy_enough(metrics: Mapping[str, float]) -> tuple[Check, ...]:
     checks = [_not_below_chance(metrics["direction_auc"], metrics["direction_auc_high"])]
     if "volatility_qlike" in metrics:
         own, har = metrics["volatility_qlike"], metrics["volatility_qlike_har"]
+        relative = own / har if 0.0 < har < math.inf else math.nan
         why = f"QLIKE {fixed(own)} against {fixed(har)} of log-HAR on the same rows, {percent(HAR_MARGIN, 0)} allowed"
-        checks.append(at_most("volatility_no_worse_than_har", "skill", own / har, 1.0 + HAR_MARGIN, why))
+        checks.append(at_most("volatility_no_worse_than_har", "skill", relative, 1.0 + HAR_MARGIN, why))
     return tuple(checks)
 
 

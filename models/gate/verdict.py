@@ -9,7 +9,7 @@ import pandas as pd
 from models.calendar import Calendar
 from models.config import GateConfig, Head, HeadLosses, TargetsConfig
 from models.gate.champion import ChampionEvidence, Scene, anchor_checks, champion_checks
-from models.gate.evidence import Evidence
+from models.gate.evidence import Evidence, unreadable
 from models.gate.health import contract_held, health_checks
 from models.gate.skill import healthy_enough, skill_report
 from models.notation import significant
@@ -68,6 +68,8 @@ def decide(
         anchor: What served `gate.anchor_sessions` before this night, or None where that is the champion or nothing.
         leaks: The checks of `models.leaks`; they must pass under every policy.
     """
+    if fault := unreadable(evidence):
+        return _unreadable(fault)
     reach = label_reach(targets)
     rows = Evidence.of(evidence, config, reach=reach, relative=relative)
     if rows.n_sessions < config.min_evidence_sessions:
@@ -117,6 +119,12 @@ def too_little_history(available: int, needed: int, what: str = "sessions with a
     check = at_least("enough_history", "health", available, needed, why)
     metrics = {"evidence_sessions": float(available)}
     return Verdict(verdict="keep", reason=f"too little history: {why}", checks=(check,), metrics=metrics)
+
+
+def _unreadable(fault: str) -> Verdict:
+    why = f"the rows of the out-of-sample frame cannot be told apart: {fault}"
+    check = Check(name="evidence_readable", group="health", value=None, bound=None, passed=False, why=why)
+    return Verdict(verdict="keep", reason=f"unreadable evidence: {why}", checks=(check,))
 
 
 def _verdict(
