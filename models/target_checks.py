@@ -72,7 +72,9 @@ def second_computation_error(panel: Panel, targets: Targets, rows: IntArray, con
     worst = {"volatility": 0.0, "magnitude": 0.0}
     for row in sample:
         returns = _plain_returns(panel, int(row), closes, opens, config)
-        plain = {"volatility": statistics.stdev(returns), "magnitude": abs(math.fsum(returns))}
+        complete = all(map(math.isfinite, returns))  # the standard deviation of a NaN is an error in Python 3.11
+        deviation = statistics.stdev(returns) if complete else math.nan
+        plain = {"volatility": deviation, "magnitude": abs(math.fsum(returns))}
         for head, value in plain.items():
             error = abs(value - getattr(targets, head)[row])
             worst[head] = max(worst[head], error if math.isfinite(error) else math.inf)

@@ -39,6 +39,7 @@ def fitted_checks(
     return (
         _label_end(dataset, splits, evidence),
         _repeated_rows(evidence),
+        _selected_rows(dataset, splits, evidence),
         _repeated_windows(dataset, splits),
         _refit(sample),
     )
@@ -80,6 +81,22 @@ def _repeated_rows(evidence: pd.DataFrame) -> Check:
     examples = [f"{row.symbol} {row.session:%Y-%m-%d}" for row in repeated.head(3).itertuples()]
     value = len(repeated) if len(evidence) else float("nan")
     return at_most("repeated_rows", "leak", value, 0, f"{why}{': ' if examples else ''}{', '.join(examples)}")
+
+
+def _selected_rows(dataset: Dataset, splits: Sequence[Split], evidence: pd.DataFrame) -> Check:
+    """Rows that could be judged and are not, or the other way round: whoever may choose can look good."""
+    panel = dataset.panel
+    rows = np.concatenate([_between(dataset, split.evidence) for split in splits])
+    usable = pd.MultiIndex.from_arrays([panel.session_of(rows).astype("datetime64[s]"), panel.symbol_of(rows)])
+    judged = pd.MultiIndex.from_arrays(
+        [evidence["session"].to_numpy("datetime64[s]"), evidence["symbol"].to_numpy(str)]
+    )
+    left_out, added = int((~usable.isin(judged)).sum()), int((~judged.isin(usable)).sum())
+    why = (
+        f"{count(left_out)} of {count(len(usable))} rows of the judged sessions with a whole window and horizon are "
+        f"not judged, and {count(added)} others are"
+    )
+    return at_most("selected_rows", "leak", left_out + added if len(usable) else float("nan"), 0, why)
 
 
 def _repeated_windows(dataset: Dataset, splits: Sequence[Split]) -> Check:

@@ -226,6 +226,10 @@ def test_a_row_that_is_judged_twice_is_caught(dataset, evidence):
     assert fitted(dataset, twice) == {"repeated_rows"}
 
 
+def test_leaving_out_rows_that_went_wrong_is_caught(dataset, evidence):
+    assert fitted(dataset, evidence[evidence["direction"] != 0]) == {"selected_rows"}
+
+
 def test_training_bars_that_come_again_under_later_sessions_are_caught(bars):
     days = np.sort(bars["session"].unique())
     again = bars.copy()

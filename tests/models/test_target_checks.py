@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from models.config import RetrainConfig, TargetsConfig
 from models.dataset import Dataset
 from models.panel import build_panel
-from models.target_checks import target_facts
+from models.target_checks import second_computation_error, target_facts
 from models.targets import Targets, compute_targets
 
 CONFIG = RetrainConfig.model_validate(
@@ -54,6 +55,12 @@ def test_a_target_that_is_missing_where_a_plain_computation_has_one_is_an_infini
     lost[dataset.train] = np.nan
     broken = Targets(dataset.targets.direction, lost, dataset.targets.magnitude, 5)
     assert math.isinf(facts(dataset, broken)["volatility_second_computation"])
+
+
+def test_a_target_whose_horizon_is_not_over_is_an_infinite_error(dataset):
+    last = dataset.panel.offsets[1:] - 1
+    padded = replace(dataset.targets, volatility=np.nan_to_num(dataset.targets.volatility))
+    assert math.isinf(second_computation_error(dataset.panel, padded, last, TargetsConfig())["volatility"])
 
 
 def test_scales_come_from_training_sessions_alone(make_market):
