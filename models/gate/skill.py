@@ -165,7 +165,7 @@ def _auc_sentence(auc: Interval, beside: _Beside, config: GateConfig) -> str:
 def _brier_metrics(evidence: Evidence) -> dict[str, float]:
     """Of the candidate and of the training rows' share of ups; the skill is the part of the latter that is gained."""
     own, prior = (brier(evidence.column("direction"), evidence.column(name)) for name in ("p_up", "p_up_prior"))
-    return {"brier": own, "brier_prior": prior, "brier_skill": 1.0 - own / prior}
+    return {"brier": own, "brier_prior": prior, "brier_skill": 1.0 - own / prior if prior > 0 else math.nan}
 
 
 def _volatility(evidence: Evidence) -> tuple[Check, dict[str, float]]:
