@@ -3,14 +3,21 @@
 from prefect import flow
 
 from models.config import DEFAULT, RetrainConfig
-from tasks.maintain import MaintenanceResult, clear_old_folds, clear_old_nights, clear_parts, tidy_tables
+from tasks.maintain import (
+    MaintenanceResult,
+    clear_old_folds,
+    clear_old_nights,
+    clear_parts,
+    measure_placebo,
+    tidy_tables,
+)
 from tasks.tell import tell_failure
 
 
 @flow(name="maintenance", flow_run_name="maintenance", on_failure=[tell_failure])
 def maintenance(config: RetrainConfig = DEFAULT) -> MaintenanceResult:
     """Put the tables' small files together, delete old nights' copies of the bars, recipe folds out of use and what
-    killed processes left half written; every answer stays the same.
+    killed processes left half written; measure the newest night's recipe on shuffled labels.
 
     Args:
         config: Only storage and operation are read.
@@ -18,5 +25,10 @@ def maintenance(config: RetrainConfig = DEFAULT) -> MaintenanceResult:
     cleared = clear_old_nights(config)
     folds, parts = clear_old_folds(config), clear_parts(config)
     return MaintenanceResult(
-        tables=tidy_tables(config), nights=cleared.nights, bytes_freed=cleared.bytes_freed, folds=folds, parts=parts
+        tables=tidy_tables(config),
+        nights=cleared.nights,
+        bytes_freed=cleared.bytes_freed,
+        folds=folds,
+        parts=parts,
+        placebo=measure_placebo(config),
     )

@@ -61,6 +61,10 @@ class Locations:
         """Directory of the frames of one night."""
         return f"{self.nights}/{night_id}"
 
+    def placebo(self, recipe: str) -> str:
+        """Where the last label placebo of a recipe is kept."""
+        return f"{self.home}/placebo/{recipe}.json"
+
     def _part(self, name: str, below_home: str | None = None) -> str:
         stated = self._stated(name)
         return _absolute(stated) if stated else f"{self.home}/{below_home or name}"

@@ -7,6 +7,7 @@ from models.config import RetrainConfig
 from models.gate import decide
 from models.locations import Locations
 from models.night import NightFiles, NightRecord
+from models.placebo import stored_placebo
 from models.records import CandidateRecord, Verdict
 from tasks.evaluate import EvidenceRecord, anchor_version, champion_evidence
 from tasks.outside import RETRIED
@@ -17,7 +18,8 @@ from tasks.targets import TargetsRecord
 @task(name="gate", **RETRIED)
 def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceRecord, config: RetrainConfig) -> Verdict:
     """Promote or keep, with every check that was asked."""
-    files = NightFiles(Locations(config.storage), night.night_id)
+    locations = Locations(config.storage)
+    files = NightFiles(locations, night.night_id)
     dataset = files.read_dataset(config)
     serving = evidence.champion
     champion = champion_evidence(serving, night, dataset, config) if serving else None
@@ -39,6 +41,7 @@ def judge(night: NightRecord, candidate: CandidateRecord, evidence: EvidenceReco
         calendar=Calendar.of(config.data),
         anchor=anchor,
         leaks=evidence.leaks,
+        placebo=stored_placebo(night.recipe, locations),
     )
     asked, why = len(verdict.checks), verdict.reason.rstrip(".")
     sum_up(f"{verdict.verdict.upper()}, with {asked - len(verdict.failed)} of {asked} checks passed: {why}.")

@@ -1,4 +1,6 @@
-"""Housekeeping: tables that stay fast, nights that stay small. Nothing that was decided or learnt is lost."""
+"""The week's work: tables that stay fast, nights that stay small, and the label placebo of the recipe in use.
+
+Nothing that was decided or learnt is lost."""
 
 import shutil
 import time
@@ -14,10 +16,13 @@ from prefect import task
 from models.config import RetrainConfig
 from models.ledger import Ledger
 from models.locations import Locations, is_local
-from models.night import NightFiles
+from models.night import NightFiles, NightRecord
+from models.notation import duration, fixed
+from models.placebo import PlaceboRecord, measure, store_placebo
 from models.records import CandidateRecord, Record
 from models.tables import Table, Tidied
 from tasks.outside import RETRIED
+from tasks.run_log import sum_up
 
 FRAMES: Final = ("bars.parquet", "market.parquet")
 """Of a night, what is large and can be read again from the tables."""
@@ -44,6 +49,8 @@ class MaintenanceResult(Record):
     """Recipe folds deleted that no such night was judged with."""
     parts: int
     """Half-written files and directories of processes that were killed, now deleted."""
+    placebo: PlaceboRecord | None
+    """Direction AUCs of the last night's recipe on shuffled labels; None where no night has left its bars."""
 
 
 @task(name="tidy tables", **RETRIED)
@@ -105,6 +112,30 @@ def _is_aged(filesystem: fsspec.AbstractFileSystem, fold: str) -> bool:
     """A night that is not decided yet may have just trained it."""
     written = [filesystem.modified(file) for file in filesystem.find(fold)]
     return not written or (datetime.now(UTC) - max(written)).total_seconds() > PART_AGE_S
+
+
+@task(name="measure placebo", **RETRIED)
+def measure_placebo(config: RetrainConfig) -> PlaceboRecord | None:
+    """Measure and keep the label placebo of the newest night that was judged and still has its bars.
+
+    Raises:
+        StoreError: the ledger cannot be read.
+    """
+    locations = Locations(config.storage)
+    for entry in reversed(Ledger(locations).entries()):
+        files = NightFiles(locations, entry.night_id)
+        if entry.version is None or entry.verdict == "rollback" or not files.has(FRAMES[0]):
+            continue
+        settings = files.read_config(config.storage)
+        night = NightRecord.of(files.read_record("night", NightRecord).snapshot, settings)  # of the code that runs now
+        placebo = measure(files.read_dataset(settings), night.recipe, night.snapshot.session)
+        store_placebo(placebo, locations)
+        sum_up(
+            f"{len(placebo.aucs)} shuffles of the labels of {placebo.session} gave a mean AUC of "
+            f"{fixed(placebo.mean)}, standard deviation {fixed(placebo.sd)}, in {duration(placebo.seconds)}."
+        )
+        return placebo
+    return None
 
 
 @task(name="clear parts", **RETRIED)

@@ -13,6 +13,7 @@ from models.gate.evidence import Evidence, unreadable
 from models.gate.health import contract_held, health_checks
 from models.gate.skill import healthy_enough, skill_report
 from models.notation import significant
+from models.placebo import PlaceboRecord, placebo_check, placebo_metrics
 from models.records import Check, Finding, Scale, Verdict, at_least
 from models.targets import label_reach
 
@@ -45,6 +46,7 @@ def decide(
     calendar: Calendar,
     anchor: ChampionEvidence | None = None,
     leaks: Sequence[Check] = (),
+    placebo: PlaceboRecord | None = None,
 ) -> Verdict:
     """Judge tonight's candidate by its out-of-sample predictions.
 
@@ -67,6 +69,7 @@ def decide(
         calendar: Tells when an undecided comparison will be decidable.
         anchor: What served `gate.anchor_sessions` before this night, or None where that is the champion or nothing.
         leaks: The checks of `models.leaks`; they must pass under every policy.
+        placebo: AUCs of this recipe on shuffled labels, or None while none were measured.
     """
     if fault := unreadable(evidence):
         return _unreadable(fault)
@@ -84,6 +87,10 @@ def decide(
     )
     skill = skill_report(rows, config, heads)
     checks = (contract_held(findings), *health, *leaks, *skill.checks)
+    metrics = skill.metrics
+    if placebo is not None:
+        checks += (placebo_check(placebo, metrics["direction_auc"]),)
+        metrics |= placebo_metrics(placebo, metrics["direction_auc"])
     if champion is not None:
         scene = Scene(config, heads, reach, relative)
         checks += champion_checks(
@@ -91,8 +98,8 @@ def decide(
         )
         checks += anchor_checks(evidence, anchor, scene) if anchor is not None else ()
     elif config.first_champion == "healthy":
-        checks += healthy_enough(skill.metrics)
-    metrics = skill.metrics | {
+        checks += healthy_enough(metrics)
+    metrics |= {
         "evidence_sessions": float(rows.n_sessions),
         "evidence_rows": float(len(evidence)),
         "block_sessions": float(rows.block),

@@ -86,7 +86,7 @@ def _repeated_rows(evidence: pd.DataFrame) -> Check:
 def _selected_rows(dataset: Dataset, splits: Sequence[Split], evidence: pd.DataFrame) -> Check:
     """Rows that could be judged and are not, or the other way round: whoever may choose can look good."""
     panel = dataset.panel
-    rows = np.concatenate([_between(dataset, split.evidence) for split in splits])
+    rows = np.concatenate([dataset.between(split.evidence) for split in splits])
     usable = pd.MultiIndex.from_arrays([panel.session_of(rows).astype("datetime64[s]"), panel.symbol_of(rows)])
     judged = pd.MultiIndex.from_arrays(
         [evidence["session"].to_numpy("datetime64[s]"), evidence["symbol"].to_numpy(str)]

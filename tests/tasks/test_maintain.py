@@ -17,10 +17,13 @@ from models.config import OperationConfig, RetrainConfig, StorageConfig
 from models.errors import StoreError
 from models.ledger import Ledger
 from models.locations import Locations
-from models.night import NightFiles
-from models.records import CandidateRecord, FoldRecord, LedgerEntry
+from models.night import NightFiles, NightRecord
+from models.panel import build_panel
+from models.placebo import stored_placebo
+from models.records import CandidateRecord, FoldRecord, LedgerEntry, Snapshot
 from models.tables import Table
-from tasks.maintain import clear_old_folds, clear_old_nights, clear_parts, tidy_tables
+from tasks.maintain import clear_old_folds, clear_old_nights, clear_parts, measure_placebo, tidy_tables
+from tests.small_nights import config_at
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = pa.schema([("session", pa.date32()), ("value", pa.float64())])
@@ -228,9 +231,30 @@ def test_what_killed_processes_left_half_written_is_deleted_after_a_day(config, 
     assert theirs.exists(), "where Nocturne writes no parts they are somebody else's"
 
 
+def test_the_recipe_in_use_is_measured_on_shuffled_labels_and_its_next_night_finds_that(config, locations, make_market):
+    settings = config_at(Path(locations.home))
+    bars = make_market(n_symbols=25, n_sessions=160)
+    files = NightFiles(locations, "judged")
+    market = build_panel(bars, settings.data).market.rename("market_return").rename_axis("session")
+    last = bars["session"].max().date()
+    snapshot = Snapshot(
+        session=last, as_of=datetime.now(UTC), hash="h", rows=len(bars), first=last, last=last, symbols=25
+    )
+    night = NightRecord.of(snapshot, settings)
+    files.write_frame("bars", bars)
+    files.write_frame("market", market.reset_index())
+    files.write_record("config", settings)
+    files.write_record("night", night)
+    Ledger(locations).append(decision("judged", days_ago=1).model_copy(update={"version": "v"}))
+    Ledger(locations).append(decision("without a candidate", days_ago=0))
+    measured = measure_placebo.fn(config)
+    assert stored_placebo(night.recipe, locations) == measured
+    assert measured.session == last
+
+
 def test_the_flow_does_it_all_and_an_empty_home_is_no_fault(config, locations, prefect):
     empty = maintenance(config)
-    assert (empty.tables, empty.parts) == ({}, 0)
+    assert (empty.tables, empty.parts, empty.placebo) == ({}, 0, None)
     a_night(locations, "old")
     Ledger(locations).append(decision("old", days_ago=DAYS + 1))
     a_day_ago(killed_while_writing(f"{locations.nights}/old/told.json"))

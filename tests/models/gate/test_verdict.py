@@ -1,7 +1,7 @@
 """What the gate decides, on synthetic evidence whose skill is known because it was planted."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from models.calendar import Calendar
 from models.config import GateConfig, HeadLosses, TargetsConfig
 from models.gate import ChampionEvidence, decide, too_little_history
+from models.placebo import PlaceboRecord
 from models.records import Finding, Scale, at_most
 
 N_SESSIONS, N_SYMBOLS = 60, 24
@@ -161,6 +162,28 @@ def test_too_good_is_suspicious_even_where_health_would_do():
 def test_on_long_evidence_the_point_estimate_is_what_is_suspicious():
     check_of = {n: check(judge(market(skill=0.2, n_sessions=n)), "not_too_good") for n in (60, 130)}
     assert [check_of[n].bound for n in (60, 130)] == [CONFIG.suspicious_auc_low, CONFIG.suspicious_auc]
+
+
+def placebo(mean):
+    """AUCs on shuffled labels around this mean."""
+    aucs = tuple(mean + 0.01 * np.sin(np.arange(40)))
+    moment = datetime(2020, 6, 27, tzinfo=UTC)
+    return PlaceboRecord(recipe="r", session=SESSION, measured_at=moment, aucs=aucs, seconds=1.0)
+
+
+@pytest.mark.parametrize("policy", ["non_inferior", "always_if_healthy"])
+def test_a_recipe_that_finds_something_in_shuffled_labels_is_kept_out_whatever_the_policy(policy):
+    config = CONFIG.model_copy(update={"policy": policy})
+    frame = market()
+    verdict = judge(frame, config, served(frame), placebo=placebo(0.52))
+    assert verdict.verdict == "keep"
+    assert failed(verdict) == {"placebo"}
+
+
+def test_the_nights_auc_stands_beside_what_shuffled_labels_give():
+    verdict = judge(market(), placebo=placebo(0.5))
+    assert verdict.verdict == "promote"
+    assert verdict.metrics["placebo_share_below"] == 1.0
 
 
 # With a champion
