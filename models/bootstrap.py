@@ -94,6 +94,10 @@ def _first_quiet_lag(centred: FloatArray, products: FloatArray, quiet: int) -> i
     return 1 + int(np.argmax(runs)) if runs.any() else longest_lag
 
 
+_SESSIONS_AT_ONCE: Final = 8
+"""Counted together when pairs are counted: more would be no sooner and need the memory."""
+
+
 @dataclass(frozen=True)
 class Resamples:
     """Weights of the sessions in each replicate, drawn once and used for all statistics that shall be paired."""
@@ -222,14 +226,18 @@ def _wins(score: FloatArray, up: np.typing.NDArray[np.bool_], session: IntArray,
     """(n_sessions, n_sessions): up rows of the one above down rows of the other; ties count one half."""
     levels, level = np.unique(score, return_inverse=True)
     wins = np.zeros((n_sessions, n_sessions))
-    down_levels, down_session = level[~up], session[~up]
-    by_session = np.argsort(down_session, kind="stable")
-    edges = np.searchsorted(down_session[by_session], np.arange(n_sessions + 1))
-    for other in range(n_sessions):
-        rows = by_session[edges[other] : edges[other + 1]]
-        here = np.bincount(down_levels[rows], minlength=len(levels))
-        below = np.cumsum(here) - 0.5 * here
-        wins[:, other] = np.bincount(session[up], weights=below[level[up]], minlength=n_sessions)
+    if not up.any():
+        return wins
+    ups = np.flatnonzero(up)[np.argsort(session[up], kind="stable")]
+    having_ups, first = np.unique(session[ups], return_index=True)
+    down_level, down_session = level[~up], session[~up]
+    for start in range(0, n_sessions, _SESSIONS_AT_ONCE):
+        width = min(_SESSIONS_AT_ONCE, n_sessions - start)
+        here = (down_session >= start) & (down_session < start + width)
+        cells = down_level[here] * width + (down_session[here] - start)
+        downs = np.bincount(cells, minlength=len(levels) * width).reshape(len(levels), width).astype(np.int32)
+        below = 2 * np.cumsum(downs, axis=0, dtype=np.int32) - downs
+        wins[having_ups, start : start + width] = 0.5 * np.add.reduceat(below[level[ups]], first, dtype=np.int64)
     return wins
 
 
