@@ -123,19 +123,28 @@ class Csv:
         return Cells(table, readable)
 
     def raw(self, lines: Lines) -> list[str]:
-        positions = np.searchsorted(self.spans[:, 0], lines)
-        return [self._as_json(self._line(int(position))) for position in positions]
+        spans = self.spans[np.searchsorted(self.spans[:, 0], lines)].tolist()
+        texts = [self._decoded(start, end) for _, start, end in spans]
+        rows = self._fields(texts)  # at once: a delivery may be bad by the 100,000
+        if len(rows) != len(texts):  # a quote that is not closed has swallowed lines
+            rows = [(self._fields([text]) or [[]])[0] for text in texts]
+        return [self._as_json(text, fields) for text, fields in zip(texts, rows, strict=True)]
 
-    def _as_json(self, line: str) -> str:
+    def _fields(self, lines: list[str]) -> list[list[str]]:
         try:
-            fields = next(csv.reader([line], delimiter=self.delimiter), [])
+            return list(csv.reader(lines, delimiter=self.delimiter))
         except csv.Error:
-            fields = []
+            return []
+
+    def _as_json(self, line: str, fields: list[str]) -> str:
         fits = len(fields) == len(self.columns) == len(set(self.columns))
         return json.dumps(dict(zip(self.columns, fields, strict=True)) if fits else {"line": line}, ensure_ascii=False)
 
     def _line(self, position: int) -> str:
-        _, start, end = self.spans[position]
+        _, start, end = self.spans[position].tolist()
+        return self._decoded(start, end)
+
+    def _decoded(self, start: int, end: int) -> str:
         return self.text[start:end].decode(self._encoding, "replace").rstrip("\r")
 
     @cached_property

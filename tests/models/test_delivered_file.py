@@ -173,3 +173,11 @@ def test_what_is_neither_text_nor_parquet_says_what_to_deliver(other):
 
 def test_one_endless_line_is_no_header():
     assert "first line is no header" in refusal(lambda: opened("[" + "1" * 200_000 + "]").columns)
+
+
+def test_a_quote_that_is_not_closed_keeps_the_raw_rows_after_it_apart():
+    table = opened('symbol,close\nA,"1\nB,2\n')
+    assert [json.loads(row) for row in table.raw(np.array([2, 3]))] == [
+        {"symbol": "A", "close": "1"},
+        {"symbol": "B", "close": "2"},
+    ]
