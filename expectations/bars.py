@@ -133,14 +133,15 @@ def _check_history(
 
 
 def _check_sessions(suite: Suite, sessions: pd.DataFrame, rules: dict[str, Rule]) -> list[Finding]:
-    outcomes = suite.check(sessions[["symbols", "share_of_median"]], [rules[rule] for rule in SESSION_RULES])
+    outcomes = suite.check(sessions[["symbols", "share_of_usual"]], [rules[rule] for rule in SESSION_RULES])
 
     def name(row: int) -> str:
         return f"{sessions['session'].iloc[row]:%Y-%m-%d}"
 
     def name_and_count(row: int) -> str:
         session = sessions.iloc[row]
-        return f"{name(row)}: {session['symbols']:.0f} symbols, {session['share_of_median']:.0%} of the usual number"
+        usual = f"{session['share_of_usual']:.0%} of those that usually deliver"
+        return f"{name(row)}: {session['symbols']:.0f} symbols, {usual}"
 
     return [
         finding(outcomes["completeness"], "sessions", name_and_count),
@@ -200,8 +201,8 @@ def _history_rules(contract: ContractConfig, source: SourceConfig, jump_limit: f
 
 def _session_rules(contract: ContractConfig) -> list[Rule]:
     floor = contract.completeness_floor
-    usual = f"the newest session brings at least {floor:.0%} of the median number of symbols before it"
+    usual = f"the newest session brings at least {floor:.0%} of the symbols that usually deliver"
     return [
-        between("completeness", usual, "share_of_median", low=floor),
+        between("completeness", usual, "share_of_usual", low=floor),
         between("missing_sessions", "every session of the exchange brings bars", "symbols", low=1),
     ]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.calendar import Calendar, SessionArray
+from models.completeness import share_of_usual
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -23,11 +24,6 @@ MEASURES = (*PRICES, "volume")
 OPTIONAL = ("split_ratio", "dividend", "adj_close")
 COLUMNS = {"symbol": "text", "session": "date", "timestamp": "UTC time", **dict.fromkeys(MEASURES, "number")}
 """Every column that a delivery of bars must have, and the kind of its values."""
-
-RECENT_SESSIONS = 30
-"""Sessions that say how many symbols are usual."""
-MIN_EARLIER_SESSIONS = 5
-"""With fewer sessions before it, nobody can say whether a session is complete."""
 
 _SAFE_SYMBOL = re.compile(r"[.^$]?[A-Za-z0-9](?:[A-Za-z0-9 ._^=+:$-]{0,30}[A-Za-z0-9._^=+$-])?")
 _LONGEST_SYMBOL = 32
@@ -126,11 +122,12 @@ def session_columns(
 
     Returns:
         One row per session from the first to the last, those of the calendar that brought nothing included:
-        `session`, `symbols`, and `share_of_median`, its symbols over the median of up to 30 sessions before it that
-        have any; NaN for all but the delivery's newest session, and there with fewer than 5 sessions before it.
+        `session`, `symbols`, and `share_of_usual`, the share of the symbols that usually deliver with a bar of it; NaN
+        for all but the delivery's newest session, and there with fewer than 5 sessions before it.
     """
     names = ["symbol", "session"]
-    counts = _symbols_per_session(pd.concat([history[names], sound[names]]) if len(history) else sound[names])
+    bars = pd.concat([history[names], sound[names]]) if len(history) else sound[names]
+    counts = _symbols_per_session(bars)
     delivered_days = _days(pd.Series(delivered.dropna().unique()))
     days = np.union1d(_days(counts.index), delivered_days)
     if len(days):
@@ -140,9 +137,9 @@ def session_columns(
     symbols = counts.reindex(sessions, fill_value=0).to_numpy(np.float64)
     share = np.full(len(days), np.nan)
     if len(delivered_days):
-        newest = int(np.searchsorted(days, delivered_days.max()))
-        share[newest] = _share_of_median(symbols[: newest + 1])
-    return pd.DataFrame({"session": sessions, "symbols": symbols, "share_of_median": share})
+        newest = delivered_days.max()
+        share[np.searchsorted(days, newest)] = share_of_usual(bars, newest.item())
+    return pd.DataFrame({"session": sessions, "symbols": symbols, "share_of_usual": share})
 
 
 def symbols_are_safe(symbols: pd.Series) -> BoolArray:
@@ -253,11 +250,3 @@ def _symbols_per_session(bars: pd.DataFrame) -> pd.Series:
     pairs = pd.unique(session[known].astype(np.int64) * max(len(names), 1) + symbol[known])
     counts = np.bincount(pairs // max(len(names), 1), minlength=len(days))
     return pd.Series(counts, index=pd.Index(_days(pd.Index(days)).astype("datetime64[s]")))
-
-
-def _share_of_median(symbols: FloatArray) -> float:
-    """Symbols of the last session over the median of the sessions before it that have any."""
-    earlier = symbols[:-1][symbols[:-1] > 0][-RECENT_SESSIONS:]
-    if len(earlier) < MIN_EARLIER_SESSIONS:
-        return float("nan")
-    return float(symbols[-1] / np.median(earlier))

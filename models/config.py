@@ -12,11 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from models.credentials import holds_secret
 
-Level = Literal["stop", "quarantine", "warn"]
+Level = Literal["stop", "wait", "quarantine", "warn"]
 RefusedLevel = Literal["stop", "quarantine"]
 """For rules whose breach cannot be stored at all."""
+RowLevel = Literal["stop", "quarantine", "warn"]
+"""For rules about one row."""
 WholeLevel = Literal["stop", "warn"]
 """For rules about more than one row, so that there is none to put in quarantine."""
+SessionLevel = Literal["stop", "wait", "warn"]
+"""For a session that may be completed later: its rows are stored, and its night waits for the rest."""
 BoundedHead = Literal["volatility", "magnitude"]
 Head = Literal["direction", "volatility", "magnitude"]
 BoundedLoss = Literal["mse", "huber", "qlike", "relative_l1", "bce"]
@@ -234,28 +238,29 @@ class RuleLevels(Section):
     """No symbol, time, price or volume is missing."""
     unsafe_symbol: RefusedLevel = "quarantine"
     """A symbol is 1 to 32 plain characters."""
-    not_finite: Level = "quarantine"
+    not_finite: RowLevel = "quarantine"
     """No number is infinite."""
     nonpositive_price: Level = "quarantine"
     """Every price is above zero."""
-    ohlc_order: Level = "quarantine"
+    ohlc_order: RowLevel = "quarantine"
     """low ≤ open, close ≤ high."""
-    negative_volume: Level = "quarantine"
+    negative_volume: RowLevel = "quarantine"
     """Volume is zero or more."""
     conflicting_rows: RefusedLevel = "quarantine"
     """Rows of one symbol and time say the same."""
-    future_session: Level = "quarantine"
+    future_session: RowLevel = "quarantine"
     """No session is later than today at the exchange."""
-    not_a_session: Level = "quarantine"
+    not_a_session: RowLevel = "quarantine"
     """The exchange was open that day."""
-    jump: Level = "warn"
+    jump: RowLevel = "warn"
     """A close moves by no more than jump_limit."""
-    stale_run: Level = "warn"
+    stale_run: RowLevel = "warn"
     """Prices do not stand still for longer than stale_sessions."""
-    saturated_volume: Level = "warn"
+    saturated_volume: RowLevel = "warn"
     """Volume is below a full counter."""
-    completeness: WholeLevel = "stop"
-    """The newest session brings the usual number of symbols."""
+    completeness: SessionLevel = "stop"
+    """The newest session brings most of the symbols that usually deliver. wait: its rows are stored, and its night
+    trains nothing until the rest has come."""
     missing_sessions: WholeLevel = "warn"
     """Every session of the exchange brings bars."""
 
@@ -266,7 +271,8 @@ class ContractConfig(Section):
     ohlc_tolerance: float = Field(1e-6, ge=0, le=0.01)
     """Relative slack of low ≤ open, close ≤ high; absorbs rounding in the source."""
     completeness_floor: float = Field(0.5, ge=0, le=1)
-    """The newest session must bring at least this share of the recent median number of symbols."""
+    """The newest session must bring at least this share of the symbols that usually deliver: those with a bar in half
+    of the last 30 sessions."""
     stale_sessions: PositiveInt = 5
     """The same four prices on more sessions in a row than this is a stale run."""
     saturated_volume: float = Field(2_147_483_647, gt=0)

@@ -111,6 +111,8 @@ class Snapshot(Record):
     first: date
     last: date
     symbols: int
+    completeness: Measured = None
+    """Share of the symbols that usually deliver with a bar of the session; None with too few sessions before it."""
 
 
 class Scale(Record):

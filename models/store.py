@@ -29,6 +29,7 @@ import pyarrow.dataset as ds
 from models.alone import alone
 from models.calendar import Calendar
 from models.casting import Times
+from models.completeness import share_of_usual
 from models.config import RetrainConfig
 from models.delivered_file import DeliveredFile
 from models.delivery import BULK_LOAD, OPTIONAL, RawDelivery, Reading, parse
@@ -219,6 +220,20 @@ class BarsStore:
         rows = self._bars.read(["symbol", "session", "timestamp", "known_at", "sequence", *VALUES], where)
         return _canonical(_latest(rows))
 
+    def facts(self) -> pd.DataFrame:
+        """Every fact: what each row that became known said anew of its symbol and session.
+
+        A fact may stand in more than one row, where one that was known earlier was delivered later. However the
+        deliveries came, the facts are the same.
+
+        Returns:
+            `symbol, session, timestamp, known_at, delivery, sequence`, prices, volume and optional columns, sorted by
+            symbol, session and `known_at`.
+        """
+        rows: pd.DataFrame = self._bars.read(_BARS.names).to_pandas()
+        ordered = rows.sort_values(["symbol", "session", "known_at", "sequence"], ignore_index=True)
+        return ordered[~sort_out(ordered, ordered.iloc[:0]).duplicate].reset_index(drop=True)
+
     def snapshot(self, session: date, as_of: datetime, config: RetrainConfig) -> tuple[pd.DataFrame, Snapshot]:
         """The bars that a night reads, and their name: the content decides, never a table version."""
         first = Calendar.of(config.data).after(session, 1 - config.data.lookback_sessions)
@@ -231,6 +246,7 @@ class BarsStore:
             first=bars["session"].min().date() if len(bars) else session,
             last=bars["session"].max().date() if len(bars) else session,
             symbols=bars["symbol"].nunique(),
+            completeness=share_of_usual(bars, session),
         )
 
     def record_market(self, market: "pd.Series[float]", as_of: datetime) -> None:

@@ -111,7 +111,7 @@ def test_an_empty_delivery_stops(delivery):
 def test_half_of_the_symbols_missing_on_the_newest_session_stops(delivery):
     report = check(delivery.iloc[:-6])
     assert [found.rule for found in report.stopped_by] == ["completeness"]
-    assert report.stopped_by[0].examples == ("2024-07-12: 4 symbols, 40% of the usual number",)
+    assert report.stopped_by[0].examples == ("2024-07-12: 4 symbols, 40% of those that usually deliver",)
 
 
 def test_a_newest_session_of_bad_rows_only_is_incomplete(delivery):

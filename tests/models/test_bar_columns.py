@@ -168,18 +168,18 @@ def test_sessions_without_any_bar_are_listed_with_no_symbols():
     assert sessions["symbols"].tolist() == [1, 0, 0, 1]
 
 
-def test_the_share_of_the_median_needs_five_earlier_sessions():
+def test_the_share_of_the_usual_symbols_needs_five_earlier_sessions():
     days = [*WEEK, "2024-07-09"]
     frame = bars(*[(symbol, day, 1) for day in days for symbol in "ABCD"][:-2])
     six, five = (session_columns(part, part["session"], NOTHING, XNYS) for part in (frame, frame.iloc[4:]))
-    assert six["share_of_median"].iloc[-1] == 0.5
-    assert five["share_of_median"].isna().all()
+    assert six["share_of_usual"].iloc[-1] == 0.5
+    assert five["share_of_usual"].isna().all()
 
 
 def test_a_newest_session_of_which_nothing_is_sound_has_no_symbols():
     frame = bars(*[("A", day, 1) for day in [*WEEK, "2024-07-09"]])
     sessions = session_columns(frame.iloc[:-1], frame["session"], NOTHING, XNYS)
-    assert sessions["share_of_median"].iloc[-1] == 0
+    assert sessions["share_of_usual"].iloc[-1] == 0
 
 
 def test_nothing_sound_and_nothing_stored_gives_no_sessions():

@@ -154,7 +154,7 @@ def test_yaml_that_no_setting_can_be_is_refused_and_says_why(write, text, said):
         ("source.timestamp_format=%Q", "no strptime format"),
         ("source.columns.tiestamp=Date", "Did you mean source.columns.timestamp?"),
         ("contract.levels.ohlc_ordr=warn", "Did you mean contract.levels.ohlc_order?"),
-        ("contract.levels.completeness=quarantine", "Allowed: stop or warn"),
+        ("contract.levels.completeness=quarantine", "Allowed: stop or wait or warn"),
         ("contract.levels.missing_value=warn", "Allowed: stop or quarantine"),
     ],
 )
