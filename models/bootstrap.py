@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from models.scores import FloatArray, IntArray, session_aucs
+from models.scores import FloatArray, IntArray, pairs_won, session_aucs
 
 Statistic = Callable[[FloatArray], FloatArray]
 """(n_replicates, n_sessions) weights → (n_replicates,) values."""
@@ -220,6 +220,71 @@ def influence(statistic: Statistic, n_sessions: int) -> FloatArray:
     with np.errstate(invalid="ignore"):
         changes: FloatArray = statistic(whole) - statistic(whole - np.eye(n_sessions))
     return changes
+
+
+def pooled_auc_without(label: FloatArray, score: FloatArray, group: IntArray, n_groups: int) -> Statistic:
+    """AUC over all rows together with one group of rows left out, exactly, without comparing groups in pairs.
+
+    Args:
+        label: (n,) 1 up, 0 down, NaN none.
+        score: (n,) P(up) or any score of the same order.
+        group: (n,) number of each row's group, in [0, n_groups).
+        n_groups: Columns of the weights.
+
+    Returns:
+        For weights of one with at most one zero, as `influence` draws them.
+    """
+    known = ~np.isnan(label)
+    if _unusable(label[known], score[known]):
+        return _undefined
+    label, score, group = label[known], score[known], group[known]
+    up = label == 1.0
+    won, own = pairs_won(label, score, np.zeros_like(group)), pairs_won(label, score, group)
+
+    def by_group(rows: FloatArray) -> FloatArray:
+        sums: FloatArray = np.bincount(group, weights=rows, minlength=n_groups).astype(float)
+        return sums
+
+    total, ups, downs = float(won[up].sum()), by_group(up.astype(float)), by_group((~up).astype(float))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left = (total - by_group(won) + by_group(own * up)) / ((ups.sum() - ups) * (downs.sum() - downs))
+        whole = np.float64(total) / (ups.sum() * downs.sum())
+    return _left_out(float(whole), left)
+
+
+def session_auc_without(
+    label: FloatArray, score: FloatArray, session: IntArray, group: IntArray, n_groups: int
+) -> Statistic:
+    """Mean of the sessions' own AUCs with one group left out, exactly.
+
+    Args:
+        label: As of `pooled_auc_without`; so are `score`, `group`, `n_groups` and the result.
+        score: As above.
+        session: (n,) number of each row's session; a group has at most one row in each.
+        group: As above.
+        n_groups: As above.
+    """
+    known = ~np.isnan(label)
+    if _unusable(label[known], score[known]):
+        return _undefined
+    label, score, session, group = label[known], score[known], session[known], group[known]
+    up = label == 1.0
+    won = pairs_won(label, score, session)
+    ups, downs = (np.bincount(session, weights=side)[session] for side in (up.astype(float), (~up).astype(float)))
+    total = np.bincount(session, weights=won * up)[session]
+    pairs, pairs_left = ups * downs, (ups - up) * (downs - ~up)
+    counted, counted_left = pairs > 0, pairs_left > 0
+    area = np.divide(total, pairs, out=np.zeros_like(total), where=counted)
+    area_left = np.divide(total - won, pairs_left, out=np.zeros_like(total), where=counted_left)
+    mean = session_aucs(label, score, session)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lost = np.bincount(group, weights=1.0 * counted - counted_left, minlength=n_groups)
+        left = (mean.sum() + np.bincount(group, weights=area_left - area, minlength=n_groups)) / (len(mean) - lost)
+    return _left_out(float(mean.mean()), left)
+
+
+def _left_out(whole: float, without: FloatArray) -> Statistic:
+    return lambda weights: np.where((weights == 0.0).any(axis=1), without[np.argmin(weights, axis=1)], whole)
 
 
 def _wins(score: FloatArray, up: np.typing.NDArray[np.bool_], session: IntArray, n_sessions: int) -> FloatArray:

@@ -1,9 +1,11 @@
 """How numbers, dates and signs are written for people: one place, so that every table and picture agrees."""
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from decimal import ROUND_UP, Decimal
 
-from models.records import Check
+from models.records import Check, Influence
 
 ABSENT = "—"
 MINUS = "\N{MINUS SIGN}"
@@ -74,8 +76,48 @@ def shortfall(check: Check) -> str | None:
     return significant(min(abs(check.value - end) for end in ends), digits=3)
 
 
+def flip(check: Check) -> str | None:
+    """What would have let a failed check pass, in words; None where that is no number.
+
+    The change is rounded away from zero, so that the value with the change as it is written does pass.
+    """
+    change = check.change
+    if change is None or check.value is None or check.bound is None:
+        return None
+    if check.value == check.bound:
+        return f"anything above {significant(check.value)} would have passed"
+    written = _signed(_rounded_outwards(change, digits=3))
+    how = {"above": "more than ", None: "about "}.get(check.asks, "")
+    return f"{how}{written} would have passed"
+
+
+def without(check: Check, heaviest: Iterable[Influence]) -> str:
+    """Sessions or symbols and what the check's value is without each: `2020-03-09 (0.5013), 2020-03-12 (0.5006)`."""
+    return ", ".join(f"{one.name} ({_unlike(one.value_without, check.value)})" for one in heaviest)
+
+
+def _unlike(value: float | None, other: float | None) -> str:
+    digits = 4 if value is None or other is None else _digits_apart(value, other)
+    return significant(value, digits)
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{significant(value, digits=3)}"
+
+
+def _rounded_outwards(value: float, digits: int) -> float:
+    """To some significant digits, never nearer to zero; what differs from such a number by arithmetic alone is that."""
+    near = float(f"{value:.{digits}g}")
+    if math.isclose(near, value, rel_tol=1e-12):
+        return near
+    exact = Decimal(value)
+    return float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), rounding=ROUND_UP))
+
+
 def _side(check: Check) -> str:
-    """A check does not keep which way it compared; its outcome tells, unless value and bound are equal."""
+    """Which way a check compares; in an old record its outcome tells, unless value and bound are equal."""
+    if check.asks is not None and not isinstance(check.bound, tuple | None):
+        return "max " if check.asks == "at most" else "min "
     if check.value is None or isinstance(check.bound, tuple | None) or check.value == check.bound:
         return ""
     return "min " if check.passed == (check.value > check.bound) else "max "

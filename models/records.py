@@ -11,6 +11,8 @@ from models.config import Level
 
 CheckGroup = Literal["health", "leak", "skill", "champion"]
 VerdictWord = Literal["promote", "keep"]
+Asks = Literal["at least", "above", "at most", "within"]
+"""How a check compares its value with its bound."""
 
 
 def _none_if_not_finite(value: object) -> object:
@@ -181,6 +183,23 @@ class CandidateRecord(Record):
     """The recipe folds that are judged beside it and chose its number of epochs."""
 
 
+class Influence(Record):
+    """A session or a symbol, and what a check would say without its rows."""
+
+    name: str
+    value_without: Measured
+    """The check's value; an end of an interval is moved as far as the estimate moves."""
+
+
+class Weighs(Record):
+    """What speaks most against a candidate in one check: without it the value would lie nearer to its bound."""
+
+    sessions: tuple[Influence, ...] = ()
+    """At most five, the heaviest first."""
+    symbols: tuple[Influence, ...] = ()
+    """Likewise."""
+
+
 class Check(Record):
     """One question of the gate and its answer. A missing value never passes."""
 
@@ -192,6 +211,10 @@ class Check(Record):
     passed: bool
     why: str
     """One sentence with the numbers in it."""
+    asks: Asks | None = None
+    """How value and bound are compared; None where they are not, and in records from before this was kept."""
+    weighs: Weighs | None = None
+    """Of a check that failed, if it rests on a statistic over rows."""
 
     @model_validator(mode="after")
     def _nothing_missing_passes(self) -> Self:
@@ -199,30 +222,62 @@ class Check(Record):
             raise ValueError(f"check {self.name!r} passes without a value")
         return self
 
+    @property
+    def change(self) -> float | None:
+        """The smallest change of the value, with its sign, that would have let the check pass.
+
+        None for a check that passed, and where there is no number to change. Where it is not known how the check
+        compares, the change that reaches the bound.
+        """
+        if self.passed or self.value is None or self.bound is None:
+            return None
+        ends = self.bound if isinstance(self.bound, tuple) else (self.bound,)
+        nearest = min(ends, key=lambda end: abs(end - float(self.value or 0.0)))
+        target = math.nextafter(nearest, math.inf) if self.asks == "above" else nearest
+        change = target - self.value
+        if self.asks is None or _holds(self.value + change, self.asks, self.bound):
+            return change
+        return math.nextafter(change, math.copysign(math.inf, change))  # the difference itself was rounded
+
+
+def _holds(value: float, asks: Asks, bound: float | tuple[float, float]) -> bool:
+    low, high = bound if isinstance(bound, tuple) else (bound, bound)
+    match asks:
+        case "at least":
+            return bool(value >= low)
+        case "above":
+            return bool(value > low)
+        case "at most":
+            return bool(value <= high)
+        case "within":
+            return bool(low <= value <= high)
+
+
+def _compared(
+    name: str, group: CheckGroup, value: float, asks: Asks, bound: float | tuple[float, float], why: str
+) -> Check:
+    passed = math.isfinite(value) and _holds(value, asks, bound)
+    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why, asks=asks)
+
 
 def at_least(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
     """Passes when value ≥ bound; NaN and infinity never do."""
-    passed = math.isfinite(value) and bool(value >= bound)
-    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why)
+    return _compared(name, group, value, "at least", bound, why)
 
 
 def above(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
     """Passes when value > bound; NaN and infinity never do."""
-    passed = math.isfinite(value) and bool(value > bound)
-    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why)
+    return _compared(name, group, value, "above", bound, why)
 
 
 def at_most(name: str, group: CheckGroup, value: float, bound: float, why: str) -> Check:
     """Passes when value ≤ bound; NaN and infinity never do."""
-    passed = math.isfinite(value) and bool(value <= bound)
-    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why)
+    return _compared(name, group, value, "at most", bound, why)
 
 
 def within(name: str, group: CheckGroup, value: float, bound: tuple[float, float], why: str) -> Check:
     """Passes when low ≤ value ≤ high; NaN and infinity never do."""
-    low, high = bound
-    passed = math.isfinite(value) and bool(low <= value <= high)
-    return Check(name=name, group=group, value=value, bound=bound, passed=passed, why=why)
+    return _compared(name, group, value, "within", bound, why)
 
 
 class Verdict(Record):

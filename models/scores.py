@@ -69,6 +69,22 @@ def session_aucs(label: FloatArray, score: FloatArray, session: npt.NDArray[np.g
     return areas[(sums["up"] > 0) & (down > 0)]
 
 
+def pairs_won(label: FloatArray, score: FloatArray, pool: npt.NDArray[np.generic]) -> FloatArray:
+    """(n,) how many rows of the other class in its pool each row is in the right order with; ties count one half.
+
+    Args:
+        label: (n,) 1 up, 0 down; no NaN.
+        score: (n,) any score of the same order as P(up); no NaN.
+        pool: (n,) rows are compared with those of the same pool.
+    """
+    frame = pd.DataFrame({"pool": pool, "up": label == 1.0, "score": score})
+    in_pool, in_class = frame.groupby("pool")["score"], frame.groupby(["pool", "up"])["score"]
+    below = (in_pool.rank() - in_class.rank()).to_numpy(float)
+    others = (in_pool.transform("size") - in_class.transform("size")).to_numpy(float)
+    won: FloatArray = np.where(frame["up"], below, others - below)
+    return won
+
+
 def brier(direction: npt.ArrayLike, p_up: npt.ArrayLike) -> float:
     """Mean squared error of P(up), in [0, 1]; 0.25 is what a constant one half scores."""
     label, score = _with_target(direction, p_up)
@@ -123,10 +139,17 @@ def correlation(target: npt.ArrayLike, forecast: npt.ArrayLike) -> float:
 
 def saturation(forecast: npt.ArrayLike, scale: float) -> Saturation:
     """Shares of the predictions near the ends of [0, scale]."""
-    share = np.asarray(forecast, float) / scale
-    if not len(share) or np.isnan(share).any():
+    predicted = np.asarray(forecast, float)
+    if not len(predicted) or np.isnan(predicted).any():
         return Saturation(float("nan"), float("nan"))
-    return Saturation(high=float(np.mean(share > 0.9)), low=float(np.mean(share < 0.005)))
+    high, low = at_ends(predicted, scale)
+    return Saturation(high=float(np.mean(high)), low=float(np.mean(low)))
+
+
+def at_ends(forecast: FloatArray, scale: float) -> tuple[FloatArray, FloatArray]:
+    """(n,) and (n,): 1 where a prediction lies above 0.9 × scale, and where below 0.005 × scale, else 0."""
+    share = forecast / scale
+    return (share > 0.9).astype(float), (share < 0.005).astype(float)
 
 
 def _with_target(target: npt.ArrayLike, forecast: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -12,7 +12,8 @@ from scipy.special import ndtr, ndtri
 from models.bootstrap import Interval, Statistic, difference, ratio
 from models.calendar import Calendar
 from models.config import GateConfig, Head
-from models.gate.evidence import Evidence
+from models.gate.evidence import Evidence, Rows
+from models.gate.influence import weighed
 from models.notation import count, fixed, percent
 from models.records import Check, above, at_least, at_most
 from models.scores import qlike_losses
@@ -167,33 +168,27 @@ def _enough_fresh(n_sessions: int, config: GateConfig, session: date, calendar: 
 
 
 def _non_inferior(rows: Evidence, scene: Scene, other: Comparison) -> tuple[Check, ...]:
-    auc = rows.interval(difference(rows.auc("p_up"), rows.auc("p_up_champion")))
+    auc = rows.interval(_auc_gained(rows))
     where = f"on {rows.n_sessions} common sessions"
     why = f"AUC minus that of {other.who} {where}: {fixed(auc.value)}, interval {fixed(auc.low)} to {fixed(auc.high)}"
-    checks = [
-        above(
-            f"auc_to_{other.to}",
-            "champion",
-            auc.low,
-            -other.margin_auc,
-            why + _too_wide(auc, other.margin_auc, rows),
-        )
-    ]
+    as_good = above(
+        f"auc_to_{other.to}", "champion", auc.low, -other.margin_auc, why + _too_wide(auc, other.margin_auc, rows)
+    )
+    checks = [weighed(as_good, rows, _auc_gained)]
     if _both_predict_volatility(rows, scene.heads):
         qlike = rows.interval(_relative_qlike(rows))
         why = (
             f"QLIKE over that of {other.who} {where}: {fixed(qlike.value, 3)}, "
             f"interval {fixed(qlike.low, 3)} to {fixed(qlike.high, 3)}"
         )
-        checks.append(
-            at_most(
-                f"qlike_to_{other.to}",
-                "champion",
-                qlike.high,
-                1.0 + other.margin_qlike,
-                why + _too_wide(qlike, other.margin_qlike, rows),
-            )
+        as_good = at_most(
+            f"qlike_to_{other.to}",
+            "champion",
+            qlike.high,
+            1.0 + other.margin_qlike,
+            why + _too_wide(qlike, other.margin_qlike, rows),
         )
+        checks.append(weighed(as_good, rows, _relative_qlike))
     return tuple(checks)
 
 
@@ -237,14 +232,16 @@ def _guard(fresh: Evidence, scene: Scene, version: str) -> tuple[Check, ...]:
         relative=scene.relative,
     )
     where = f"on the last {last.n_sessions} sessions that neither has seen"
-    auc = last.interval(difference(last.auc("p_up"), last.auc("p_up_champion"))).value
+    auc = last.interval(_auc_gained(last)).value
     margin = config.guard_factor * config.margin_auc
-    checks = [above("guard_auc", "champion", auc, -margin, f"AUC minus that of {version} is {fixed(auc)} {where}")]
+    sound = above("guard_auc", "champion", auc, -margin, f"AUC minus that of {version} is {fixed(auc)} {where}")
+    checks = [weighed(sound, last, _auc_gained)]
     if _both_predict_volatility(last, scene.heads):
         qlike = last.interval(_relative_qlike(last)).value
         margin = config.guard_factor * config.margin_qlike
         why = f"QLIKE is {percent(qlike)} of that of {version} {where}"
-        checks.append(at_most("guard_qlike", "champion", qlike, 1.0 + margin, why))
+        sound = at_most("guard_qlike", "champion", qlike, 1.0 + margin, why)
+        checks.append(weighed(sound, last, _relative_qlike))
     return tuple(checks)
 
 
@@ -252,7 +249,11 @@ def _both_predict_volatility(rows: Evidence, heads: Sequence[Head]) -> bool:
     return "volatility" in heads and "volatility_champion" in rows.frame
 
 
-def _relative_qlike(rows: Evidence) -> Statistic:
+def _auc_gained(rows: Rows) -> Statistic:
+    return difference(rows.auc("p_up"), rows.auc("p_up_champion"))
+
+
+def _relative_qlike(rows: Rows) -> Statistic:
     own = rows.mean_loss(qlike_losses, "volatility_target", "volatility")
     theirs = rows.mean_loss(qlike_losses, "volatility_target", "volatility_champion")
     return ratio(own, theirs)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from models.bootstrap import (
     mean_over_rows,
     mean_session_auc,
     pooled_auc,
+    pooled_auc_without,
+    session_auc_without,
 )
 from models.config import GateConfig
 from models.scores import FloatArray, IntArray, qlike_losses
@@ -40,6 +42,22 @@ def unreadable(frame: pd.DataFrame) -> str:
         return f"{unnamed} rows have no {', '.join(KEYS[:-1])} or {KEYS[-1]}"
     repeated = int(frame.duplicated(["session", "symbol"]).sum())
     return f"{repeated} rows repeat the session and symbol of another" if repeated else ""
+
+
+class Rows(Protocol):
+    """Rows with statistics over the groups that they fall into."""
+
+    def column(self, name: str) -> FloatArray:
+        """(n,) one column; NaN throughout when it is absent."""
+
+    def auc(self, score: str, label: str = "direction") -> Statistic:
+        """Direction AUC of a score column."""
+
+    def mean_loss(self, loss: RowLoss, target: str, forecast: str) -> Statistic:
+        """Mean loss of a forecast column over the rows that have the target."""
+
+    def mean(self, values: FloatArray) -> Statistic:
+        """Mean of (n,) numbers; rows of NaN are left out."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +128,23 @@ class Evidence:
 
     def mean_loss(self, loss: RowLoss, target: str, forecast: str) -> Statistic:
         """Mean loss of a forecast column over the rows that have the target."""
-        realised, predicted = self.column(target), self.column(forecast)
-        known = ~np.isnan(realised)
-        return mean_over_rows(loss(realised[known], predicted[known]), self.session[known], self._width)
+        return _mean_loss(self, loss, target, forecast, self.session, self._width)
+
+    def mean(self, values: FloatArray) -> Statistic:
+        """Mean of (n,) numbers; rows of NaN are left out."""
+        known = ~np.isnan(values)
+        return mean_over_rows(values[known], self.session[known], self._width)
+
+    @cached_property
+    def by_symbol(self) -> "BySymbol":
+        """The same rows by symbol, to ask what a statistic would be without one."""
+        symbols, symbol = np.unique(self.frame["symbol"].to_numpy(str), return_inverse=True)
+        return BySymbol(self, tuple(symbols.tolist()), symbol)
+
+    @property
+    def session_names(self) -> tuple[str, ...]:
+        """Dates of the sessions, in the order of their numbers."""
+        return tuple(f"{pd.Timestamp(session):%Y-%m-%d}" for session in np.unique(self.frame["session"].to_numpy()))
 
     def interval(self, statistic: Statistic) -> Interval:
         """The statistic and its block-bootstrap interval."""
@@ -126,6 +158,51 @@ class Evidence:
     def _areas(self) -> dict[tuple[str, str], Statistic]:
         """AUC by (score, label): the counting behind one is the dearest part of the gate."""
         return {}
+
+
+@dataclass(frozen=True)
+class BySymbol:
+    """Rows by symbol: the weights of its statistics are those of the symbols, one and at most one zero."""
+
+    evidence: Evidence
+    names: tuple[str, ...]
+    symbol: IntArray
+    """(n,) number of each row's symbol, by `names`."""
+
+    def column(self, name: str) -> FloatArray:
+        """(n,) one column; NaN throughout when it is absent."""
+        return self.evidence.column(name)
+
+    def auc(self, score: str, label: str = "direction") -> Statistic:
+        """Direction AUC of a score column."""
+        if (score, label) not in self._areas:
+            known, scores, width = self.column(label), self.column(score), len(self.names)
+            self._areas[score, label] = (
+                pooled_auc_without(known, scores, self.symbol, width)
+                if self.evidence.relative
+                else session_auc_without(known, scores, self.evidence.session, self.symbol, width)
+            )
+        return self._areas[score, label]
+
+    def mean_loss(self, loss: RowLoss, target: str, forecast: str) -> Statistic:
+        """Mean loss of a forecast column over the rows that have the target."""
+        return _mean_loss(self, loss, target, forecast, self.symbol, len(self.names))
+
+    def mean(self, values: FloatArray) -> Statistic:
+        """Mean of (n,) numbers; rows of NaN are left out."""
+        known = ~np.isnan(values)
+        return mean_over_rows(values[known], self.symbol[known], len(self.names))
+
+    @cached_property
+    def _areas(self) -> dict[tuple[str, str], Statistic]:
+        """AUC by (score, label): several checks ask for the same."""
+        return {}
+
+
+def _mean_loss(rows: Rows, loss: RowLoss, target: str, forecast: str, group: IntArray, n_groups: int) -> Statistic:
+    realised, predicted = rows.column(target), rows.column(forecast)
+    known = ~np.isnan(realised)
+    return mean_over_rows(loss(realised[known], predicted[known]), group[known], n_groups)
 
 
 def absolute_errors(target: npt.ArrayLike, forecast: npt.ArrayLike) -> FloatArray:

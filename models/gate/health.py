@@ -14,10 +14,11 @@ import pandas as pd
 
 from models.bootstrap import Statistic, ratio
 from models.config import FUNCTIONALS, BoundedHead, Functional, Head, HeadLosses
-from models.gate.evidence import Evidence, RowLoss, absolute_errors
+from models.gate.evidence import Evidence, RowLoss, Rows, absolute_errors
+from models.gate.influence import pearson, standard_deviation, weighed
 from models.notation import fixed, percent, significant
 from models.records import Check, Finding, Scale, above, at_least, at_most, within
-from models.scores import FloatArray, correlation, saturation, spread_ratio
+from models.scores import FloatArray, at_ends, correlation, saturation, spread_ratio
 
 CALIBRATED: Final[Mapping[Functional, tuple[float, float]]] = {
     "root mean square": (0.8, 1.25),
@@ -95,13 +96,16 @@ def contract_held(findings: Sequence[Finding]) -> Check:
         value=float(len(broken)) if findings else None,
         bound=0.0,
         passed=bool(findings) and not broken,
+        asks="at most",
         why=why or "; ".join(f"{found.rule}: {found.why}" for found in broken) or "the contract was not checked",
     )
 
 
 def _finite(evidence: Evidence, heads: Sequence[Head]) -> Check:
-    share = float(np.mean([np.isfinite(evidence.column(FORECASTS[head])) for head in heads]))
-    return at_least("finite", "health", share, 1.0, f"{percent(share, 2)} of the predictions are finite numbers")
+    finite = np.mean([np.isfinite(evidence.column(FORECASTS[head])) for head in heads], axis=0)
+    share = float(np.mean(finite))
+    check = at_least("finite", "health", share, 1.0, f"{percent(share, 2)} of the predictions are finite numbers")
+    return weighed(check, evidence, lambda rows: rows.mean(finite))
 
 
 def _out_of_sample(evidence: Evidence, trained_until: date) -> Check:
@@ -118,38 +122,37 @@ def _agreement(difference: float) -> Check:
 
 def _direction(evidence: Evidence) -> tuple[Check, ...]:
     p_up = evidence.column("p_up")
-    share, spread = _share_inside(p_up, 1.0), float(np.std(p_up))
+    inside = _inside(p_up, 1.0)
+    share, spread = float(np.mean(inside)), float(np.std(p_up))
+    why = f"P(up) varies by {fixed(spread)} (sd) between rows; a constant ranks nothing"
+    in_range = at_least("direction_in_range", "health", share, 1.0, f"{percent(share, 2)} of P(up) lie in [0, 1]")
+    varied = at_least("direction_spread", "health", spread, MIN_DIRECTION_SPREAD, why)
     return (
-        at_least("direction_in_range", "health", share, 1.0, f"{percent(share, 2)} of P(up) lie in [0, 1]"),
-        at_least(
-            "direction_spread",
-            "health",
-            spread,
-            MIN_DIRECTION_SPREAD,
-            f"P(up) varies by {fixed(spread)} (sd) between rows; a constant ranks nothing",
-        ),
+        weighed(in_range, evidence, lambda rows: rows.mean(inside)),
+        weighed(varied, evidence, lambda rows: standard_deviation(rows, p_up)),
     )
 
 
 def _bounded_head(head: BoundedHead, evidence: Evidence, scale: Scale, promised: Functional) -> tuple[Check, ...]:
-    target, forecast = evidence.column(f"{head}_target"), evidence.column(head)
     return (
-        *_range(head, forecast, scale.scale),
-        *_dispersion(head, target, forecast),
+        *_range(head, evidence, scale.scale),
+        *_dispersion(head, evidence),
         _calibrated(head, evidence, promised),
         _beats_median(head, evidence, scale.median),
     )
 
 
-def _range(head: BoundedHead, forecast: FloatArray, scale: float) -> tuple[Check, ...]:
-    inside, ends = _share_inside(forecast, scale), saturation(forecast, scale)
-    return (
+def _range(head: BoundedHead, evidence: Evidence, scale: float) -> tuple[Check, ...]:
+    forecast = evidence.column(head)
+    inside, ends = _inside(forecast, scale), saturation(forecast, scale)
+    share = float(np.mean(inside))
+    checks = (
         at_least(
             f"{head}_in_range",
             "health",
-            inside,
+            share,
             1.0,
-            f"{percent(inside, 2)} of the predictions lie in [0, {significant(scale)}]",
+            f"{percent(share, 2)} of the predictions lie in [0, {significant(scale)}]",
         ),
         at_most(
             f"{head}_not_stuck_high",
@@ -166,17 +169,32 @@ def _range(head: BoundedHead, forecast: FloatArray, scale: float) -> tuple[Check
             f"{percent(ends.low, 2)} of the predictions lie below 0.005 × scale",
         ),
     )
+    counted = (inside, *at_ends(forecast, scale))
+    return tuple(_weighed_share(check, evidence, share) for check, share in zip(checks, counted, strict=True))
 
 
-def _dispersion(head: BoundedHead, target: FloatArray, forecast: FloatArray) -> tuple[Check, ...]:
+def _weighed_share(check: Check, evidence: Evidence, counted: FloatArray) -> Check:
+    return weighed(check, evidence, lambda rows: rows.mean(counted))
+
+
+def _dispersion(head: BoundedHead, evidence: Evidence) -> tuple[Check, ...]:
+    target, forecast = evidence.column(f"{head}_target"), evidence.column(head)
     spread = spread_ratio(target, forecast)
     why = f"predictions vary {fixed(spread, 2)} times as much as what came (ratio of sd)"
     varied = within(f"{head}_spread", "health", spread, SPREAD[head], why)
+    varied = weighed(varied, evidence, lambda rows: _spread(rows, target, forecast))
     if head == "magnitude":
         return (varied,)
     together = correlation(target, forecast)
     why = f"predicted and realised volatility correlate by {fixed(together, 2)}"
-    return varied, at_least("volatility_correlation", "health", together, MIN_CORRELATION, why)
+    correlated = at_least("volatility_correlation", "health", together, MIN_CORRELATION, why)
+    return varied, weighed(correlated, evidence, lambda rows: pearson(rows, target, forecast))
+
+
+def _spread(rows: Rows, target: FloatArray, forecast: FloatArray) -> Statistic:
+    """`scores.spread_ratio` as a statistic."""
+    predicted = np.where(np.isnan(target), np.nan, forecast)
+    return ratio(standard_deviation(rows, predicted), standard_deviation(rows, target))
 
 
 def _calibrated(head: BoundedHead, evidence: Evidence, promised: Functional) -> Check:
@@ -189,12 +207,13 @@ def _calibrated(head: BoundedHead, evidence: Evidence, promised: Functional) -> 
         f"the head promises the {promised}; {FUNCTIONAL_ASKS[promised]} is {fixed(interval.value, 3)}, interval "
         f"{fixed(interval.low, 3)} to {fixed(interval.high, 3)}, and some of it must lie within {low} to {high}"
     )
-    return within(f"{head}_calibration", "health", value, (low, high), why)
+    check = within(f"{head}_calibration", "health", value, (low, high), why)
+    return weighed(check, evidence, lambda rows: _calibration(head, rows, promised))
 
 
-def _calibration(head: BoundedHead, evidence: Evidence, promised: Functional) -> Statistic:
+def _calibration(head: BoundedHead, rows: Rows, promised: Functional) -> Statistic:
     """`scores.calibration` as a statistic that can be resampled."""
-    mean: Callable[[RowLoss], Statistic] = partial(evidence.mean_loss, target=f"{head}_target", forecast=head)
+    mean: Callable[[RowLoss], Statistic] = partial(rows.mean_loss, target=f"{head}_target", forecast=head)
     if promised == "mean":
         return ratio(mean(lambda target, forecast: forecast), mean(lambda target, forecast: target))
     if promised == "median":
@@ -210,15 +229,22 @@ def _squared_ratio(target: FloatArray, forecast: FloatArray) -> FloatArray:
 
 def _beats_median(head: BoundedHead, evidence: Evidence, median: float) -> Check:
     """By its interval, as calibration is: some weeks lie so near the training median that nothing beats it there."""
-    own = evidence.mean_loss(absolute_errors, f"{head}_target", head)
-    constant = evidence.mean_loss(lambda target, forecast: np.abs(target - median), f"{head}_target", head)
-    relative = evidence.interval(ratio(own, constant))
+    relative = evidence.interval(_mae_to_median(head, evidence, median))
     why = (
         f"MAE is {fixed(relative.value, 3)} times that of saying the training median, {significant(median, 3)}, each "
         f"time; the interval begins at {fixed(relative.low, 3)}"
     )
-    return at_most(f"{head}_mae_to_median", "health", relative.low, 1.0, why)
+    check = at_most(f"{head}_mae_to_median", "health", relative.low, 1.0, why)
+    return weighed(check, evidence, lambda rows: _mae_to_median(head, rows, median))
 
 
-def _share_inside(values: FloatArray, scale: float) -> float:
-    return float(np.mean((values >= 0.0) & (values <= scale)))
+def _mae_to_median(head: BoundedHead, rows: Rows, median: float) -> Statistic:
+    own = rows.mean_loss(absolute_errors, f"{head}_target", head)
+    constant = rows.mean_loss(lambda target, forecast: np.abs(target - median), f"{head}_target", head)
+    return ratio(own, constant)
+
+
+def _inside(values: FloatArray, scale: float) -> FloatArray:
+    """(n,) 1 where a prediction lies in [0, scale], else 0."""
+    inside: FloatArray = ((values >= 0.0) & (values <= scale)).astype(float)
+    return inside

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 from models.bootstrap import Interval, Statistic, difference, ratio
 from models.config import GateConfig, Head
-from models.gate.evidence import Evidence, absolute_errors
+from models.gate.evidence import Evidence, Rows, absolute_errors
+from models.gate.influence import weighed
 from models.notation import fixed, percent, significant
 from models.records import Check, above, at_least, at_most
 from models.scores import brier, qlike_losses
@@ -37,21 +38,24 @@ def skill_report(evidence: Evidence, config: GateConfig, heads: Sequence[Head]) 
         check, numbers = _magnitude(evidence)
         checks.append(check)
         metrics |= numbers
-    return SkillReport((*checks, _not_too_good(auc, evidence.n_sessions, config)), metrics)
+    return SkillReport((*checks, _not_too_good(auc, evidence, config)), metrics)
 
 
-def healthy_enough(metrics: Mapping[str, float]) -> tuple[Check, ...]:
+def healthy_enough(evidence: Evidence, metrics: Mapping[str, float]) -> tuple[Check, ...]:
     """What `gate.first_champion = healthy` asks instead of proof: nothing that speaks against the candidate.
 
     Args:
+        evidence: All judged rows.
         metrics: Of the skill report.
     """
-    checks = [_not_below_chance(metrics["direction_auc"], metrics["direction_auc_high"])]
+    not_below = _not_below_chance(metrics["direction_auc"], metrics["direction_auc_high"])
+    checks = [weighed(not_below, evidence, lambda rows: rows.auc("p_up"))]
     if "volatility_qlike" in metrics:
         own, har = metrics["volatility_qlike"], metrics["volatility_qlike_har"]
         relative = own / har if 0.0 < har < math.inf else math.nan
         why = f"QLIKE {fixed(own)} against {fixed(har)} of log-HAR on the same rows, {percent(HAR_MARGIN, 0)} allowed"
-        checks.append(at_most("volatility_no_worse_than_har", "skill", relative, 1.0 + HAR_MARGIN, why))
+        no_worse = at_most("volatility_no_worse_than_har", "skill", relative, 1.0 + HAR_MARGIN, why)
+        checks.append(weighed(no_worse, evidence, _qlike_to_har))
     return tuple(checks)
 
 
@@ -61,21 +65,23 @@ def _not_below_chance(auc: float, high: float) -> Check:
 
 
 def _direction(evidence: Evidence, config: GateConfig) -> tuple[Interval, tuple[Check, ...], dict[str, float]]:
-    area, area_volatility = evidence.auc("p_up"), evidence.auc("p_up_volatility_only")
+    area = evidence.auc("p_up")
     auc = evidence.interval(area)
-    excess = evidence.interval(difference(area, area_volatility))
-    volatility_only = evidence.interval(area_volatility).value
+    excess = evidence.interval(_over_volatility(evidence))
+    volatility_only = evidence.interval(evidence.auc("p_up_volatility_only")).value
     beside = _Beside.of(evidence, area, auc)
+    ranks = above("direction_auc", "skill", auc.low, config.direction_floor, _auc_sentence(auc, beside, config))
+    exceeds = above(
+        "direction_over_volatility",
+        "skill",
+        excess.low,
+        0.0,
+        f"AUC exceeds that of a model which knows volatility alone ({fixed(volatility_only)}) by "
+        f"{fixed(excess.value)}, interval {fixed(excess.low)} to {fixed(excess.high)}",
+    )
     checks = (
-        above("direction_auc", "skill", auc.low, config.direction_floor, _auc_sentence(auc, beside, config)),
-        above(
-            "direction_over_volatility",
-            "skill",
-            excess.low,
-            0.0,
-            f"AUC exceeds that of a model which knows volatility alone ({fixed(volatility_only)}) by "
-            f"{fixed(excess.value)}, interval {fixed(excess.low)} to {fixed(excess.high)}",
-        ),
+        weighed(ranks, evidence, lambda rows: rows.auc("p_up")),
+        weighed(exceeds, evidence, _over_volatility),
     )
     metrics = {
         "direction_auc": auc.value,
@@ -89,6 +95,10 @@ def _direction(evidence: Evidence, config: GateConfig) -> tuple[Interval, tuple[
         **_brier_metrics(evidence),
     }
     return auc, checks, metrics
+
+
+def _over_volatility(rows: Rows) -> Statistic:
+    return difference(rows.auc("p_up"), rows.auc("p_up_volatility_only"))
 
 
 class _Beside(NamedTuple):
@@ -173,7 +183,7 @@ def _volatility(evidence: Evidence) -> tuple[Check, dict[str, float]]:
         evidence.mean_loss(qlike_losses, "volatility_target", forecast)
         for forecast in ("volatility", "volatility_har", "volatility_ewma")
     )
-    to_har, to_ewma = evidence.interval(ratio(own, har)), evidence.interval(ratio(own, ewma))
+    to_har, to_ewma = evidence.interval(_qlike_to_har(evidence)), evidence.interval(ratio(own, ewma))
     value, value_har, value_ewma = (evidence.interval(of).value for of in (own, har, ewma))
     check = at_most(
         "volatility_to_har",
@@ -196,13 +206,18 @@ def _volatility(evidence: Evidence) -> tuple[Check, dict[str, float]]:
             evidence.mean_loss(absolute_errors, "volatility_target", "volatility")
         ).value,
     }
-    return check, metrics
+    return weighed(check, evidence, _qlike_to_har), metrics
+
+
+def _qlike_to_har(rows: Rows) -> Statistic:
+    own, har = (rows.mean_loss(qlike_losses, "volatility_target", name) for name in ("volatility", "volatility_har"))
+    return ratio(own, har)
 
 
 def _magnitude(evidence: Evidence) -> tuple[Check, dict[str, float]]:
     own = evidence.mean_loss(absolute_errors, "magnitude_target", "magnitude")
     ewma = evidence.mean_loss(absolute_errors, "magnitude_target", "magnitude_ewma")
-    relative, value, value_ewma = (evidence.interval(of) for of in (ratio(own, ewma), own, ewma))
+    relative, value, value_ewma = (evidence.interval(of) for of in (_mae_to_ewma(evidence), own, ewma))
     check = at_most(
         "magnitude_to_ewma",
         "skill",
@@ -211,14 +226,22 @@ def _magnitude(evidence: Evidence) -> tuple[Check, dict[str, float]]:
         f"MAE is {fixed(relative.value, 3)} times that of a multiple of EWMA volatility "
         f"({significant(value_ewma.value, 3)}), interval {fixed(relative.low, 3)} to {fixed(relative.high, 3)}",
     )
-    return check, {"magnitude_mae": value.value, "magnitude_mae_ewma": value_ewma.value}
+    metrics = {"magnitude_mae": value.value, "magnitude_mae_ewma": value_ewma.value}
+    return weighed(check, evidence, _mae_to_ewma), metrics
 
 
-def _not_too_good(auc: Interval, n_sessions: int, config: GateConfig) -> Check:
+def _mae_to_ewma(rows: Rows) -> Statistic:
+    own, ewma = (rows.mean_loss(absolute_errors, "magnitude_target", name) for name in ("magnitude", "magnitude_ewma"))
+    return ratio(own, ewma)
+
+
+def _not_too_good(auc: Interval, evidence: Evidence, config: GateConfig) -> Check:
+    n_sessions = evidence.n_sessions
     steady = n_sessions >= LONG_EVIDENCE_SESSIONS
     value, bound = (auc.value, config.suspicious_auc) if steady else (auc.low, config.suspicious_auc_low)
     what = "a direction AUC" if steady else "a lower end of the direction AUC"
     why = (
         f"{what} of {fixed(value)} on {n_sessions} sessions; above {fixed(bound, 2)} means a leak until shown otherwise"
     )
-    return at_most("not_too_good", "skill", value, bound, why)
+    check = at_most("not_too_good", "skill", value, bound, why)
+    return weighed(check, evidence, lambda rows: rows.auc("p_up"))

@@ -98,7 +98,7 @@ def decide(
         )
         checks += anchor_checks(evidence, anchor, scene) if anchor is not None else ()
     elif config.first_champion == "healthy":
-        checks += healthy_enough(metrics)
+        checks += healthy_enough(rows, metrics)
     metrics |= {
         "evidence_sessions": float(rows.n_sessions),
         "evidence_rows": float(len(evidence)),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.notation import ABSENT, count, duration, fixed, percent, shortfall, significant, value_and_bound
+from models.notation import ABSENT, count, duration, fixed, flip, percent, shortfall, significant, value_and_bound
 from models.records import Check, above, at_least, at_most, within
 
 
@@ -49,7 +49,7 @@ def test_a_check_that_just_fails_shows_a_value_unlike_its_bound(bound, gap):
         (above("c", "health", 0.4, 0.5, ""), "min 0.5"),
         (at_most("c", "health", 0.4, 0.5, ""), "max 0.5"),
         (at_most("c", "health", 0.7, 0.5, ""), "max 0.5"),
-        (at_most("c", "health", math.nan, 0.5, ""), "0.5"),
+        (at_most("c", "health", math.nan, 0.5, ""), "max 0.5"),
         (within("c", "health", 0.7, (0.8, 1.25), ""), "0.8 … 1.25"),
     ],
 )
@@ -63,3 +63,32 @@ def test_a_range_is_missed_by_the_distance_to_its_nearer_end():
 
 def test_a_check_without_a_number_is_not_missed_by_any():
     assert shortfall(Check(name="c", group="skill", value=None, bound=None, passed=False, why="")) is None
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (at_least("c", "health", 0.4, 0.5, ""), "+0.1 would have passed"),
+        (at_least("c", "health", 0.49688, 0.5, ""), "+0.00312 would have passed"),
+        (at_least("c", "health", 0.4968765, 0.5, ""), "+0.00313 would have passed"),
+        (above("c", "health", 0.4, 0.5, ""), "more than +0.1 would have passed"),
+        (above("c", "health", 0.5, 0.5, ""), "anything above 0.5 would have passed"),
+        (above("c", "champion", -3, 0, ""), "more than +3 would have passed"),
+        (at_most("c", "skill", 1.0391, 1.02, ""), "−0.0191 would have passed"),
+        (within("c", "health", 1.5, (0.8, 1.25), ""), "−0.25 would have passed"),
+        (within("c", "health", 0.1, (0.8, 1.25), ""), "+0.7 would have passed"),
+        (within("c", "health", 0.9, (0.8, 1.25), ""), None),
+        (at_most("c", "health", math.nan, 0.5, ""), None),
+        (Check(name="c", group="skill", value=0.4, bound=0.5, passed=False, why=""), "about +0.1 would have passed"),
+    ],
+)
+def test_a_failed_check_says_what_would_have_let_it_pass(check, words):
+    assert flip(check) == words
+
+
+@given(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
+def test_the_change_that_is_written_is_never_too_small(value, bound):
+    failed = at_least("c", "health", value, bound, "")
+    if not failed.passed and abs(failed.change) > 1e-3:
+        written = float(flip(failed).split()[0].replace("−", "-"))
+        assert value + written >= bound - 1e-12
