@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flows.progress import Progress
     from models.config import RetrainConfig
     from models.locations import Locations
-    from models.records import DeliveryRecord
+    from models.records import DeliveryRecord, VerdictWord
     from models.settings import Settings
 
 COMPLETED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -111,6 +111,18 @@ def retrain(
     no_promote: Annotated[
         bool, typer.Option("--no-promote", metavar="", help="Judge the candidate, but leave the champion where it is.")
     ] = False,
+    force_promote: Annotated[
+        bool,
+        typer.Option(
+            "--force-promote", metavar="", help="Promote whatever skill and champion checks say, if it is sound."
+        ),
+    ] = False,
+    force_keep: Annotated[
+        bool, typer.Option("--force-keep", metavar="", help="Keep the champion whatever the gate says.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why the decision is forced; it goes to the ledger, and to people.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Say what would be done and read; do nothing.")
     ] = False,
@@ -119,6 +131,7 @@ def retrain(
 ) -> None:
     """One night: ingest, validate, train, judge, and promote if the candidate has earned it."""
     settings = _settings(config, assignments, demo)
+    force = _forced(force_promote, force_keep, reason, promote=not no_promote)
     deliveries = _deliveries(delivery, demo)
     day = session.date() if session else None
     if dry_run:
@@ -127,12 +140,19 @@ def retrain(
     with _working(debug) as progress:
         from flows import console
 
-        asks = settings.config.gate.approval == "required" and not no_promote
+        asks = settings.config.gate.approval == "required" and not (no_promote or force)
         with _prefect(settings.config, progress, trains=True, asks=asks) as locations:
             from flows.retrain import retrain as night
 
             progress.listen()
-        result = night(session=day, config=settings.config, deliveries=deliveries, promote=not no_promote)
+        result = night(
+            session=day,
+            config=settings.config,
+            deliveries=deliveries,
+            promote=not no_promote,
+            force=force,
+            force_reason=reason,
+        )
     _print(result, as_json, lambda result: console.show_night(result, locations))
 
 
@@ -372,6 +392,17 @@ def _settings(config: str | None, assignments: Sequence[str] | None, demo: bool 
     from models.settings import load_settings, shipped
 
     return load_settings(config, assignments or (), os.environ, base=shipped("demo.yaml") if demo else None)
+
+
+def _forced(force_promote: bool, force_keep: bool, reason: str, promote: bool) -> "VerdictWord | None":
+    """The verdict that is forced, with its reason; refused before anything heavy is imported."""
+    from models.records import Forced
+
+    if force_promote and force_keep:
+        raise typer.BadParameter("A night is promoted or kept, not both.", param_hint="--force-promote, --force-keep")
+    what: VerdictWord | None = "promote" if force_promote else "keep" if force_keep else None
+    Forced.asked(what, reason, "", promote=promote)
+    return what
 
 
 def _deliveries(paths: Sequence[str] | None, demo: bool) -> list[str]:

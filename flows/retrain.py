@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow
 
@@ -18,7 +18,7 @@ from models.errors import ConfigError, DeadlinePassed
 from models.gate import too_little_history
 from models.night import NightRecord
 from models.notation import moment
-from models.records import DeliveryRecord, NightResult, Verdict
+from models.records import DeliveryRecord, Forced, NightResult, Verdict
 from models.schedule import deadline, planned_night
 from models.timings import Timings
 from tasks.close import (
@@ -28,11 +28,14 @@ from tasks.close import (
     finish_night,
     judged_before,
     recorded_result,
+    refuse_second_decision,
     with_delivery,
+    with_force,
 )
 from tasks.evaluate import evaluate
 from tasks.gate import judge
 from tasks.ingest import ingest_delivery
+from tasks.promote import actor
 from tasks.report import report_night
 from tasks.score import score_session
 from tasks.snapshot import identify_night, only_run_of, take_snapshot
@@ -48,6 +51,9 @@ def retrain(
     promote: bool = True,
     scheduled: bool = False,
     config: RetrainConfig = DEFAULT,
+    force: Literal["promote", "keep"] | None = None,
+    force_reason: str = "",
+    force_by: str = "",
 ) -> NightResult:
     """Retrain tonight's model and make it champion if it passes the gate.
 
@@ -58,7 +64,12 @@ def retrain(
         scheduled: For schedules: run for the day at the exchange for which the run was scheduled. On a day without a
             session, and for a night that was judged already or that operation.catch_up leaves out, nothing is done.
         config: All settings of the night.
+        force: Decide this one night in place of the gate. Health checks and checks for leaks cannot be forced away, and
+            a night that was decided already is not decided again.
+        force_reason: Why it is forced, for the ledger and for whoever is told. Needed with force.
+        force_by: Who forces it; the user whose worker runs the night when empty.
     """
+    forced = Forced.asked(force, force_reason, force_by or actor(), promote=promote, scheduled=scheduled)
     calendar = Calendar.of(config.data)
     if scheduled and session is None:
         night = planned_night(scheduled_start(), datetime.now(UTC), config.operation.catch_up, calendar)
@@ -69,12 +80,14 @@ def retrain(
             let_older_nights_go_first()
     if session is not None:
         calendar.refuse_other_days(session)
-    result = _night(session, config, deliveries, promote)
+    result = _night(session, config, deliveries, promote, forced)
     publish_status(config, return_state=True)  # a page that fails is no reason for a good night to fail
     return ended(result)
 
 
-def _night(session: date | None, config: RetrainConfig, deliveries: Sequence[str], promote: bool) -> NightResult:
+def _night(
+    session: date | None, config: RetrainConfig, deliveries: Sequence[str], promote: bool, forced: Forced | None
+) -> NightResult:
     timings = Timings()
     if session is None and any("{session}" in uri for uri in deliveries):
         raise ConfigError(
@@ -87,16 +100,24 @@ def _night(session: date | None, config: RetrainConfig, deliveries: Sequence[str
     name_after(night.snapshot.session)
     with only_run_of(night, config), decision_told(night, config):
         if (recorded := recorded_result(night, config)) is not None:
+            refuse_second_decision(recorded, forced)
             return with_delivery(recorded, delivered, timings) if delivered else recorded
-        return _decide(night, delivered, config, promote, timings)
+        return _decide(night, delivered, config, promote, forced, timings)
 
 
 def _decide(
-    night: NightRecord, delivered: Sequence[DeliveryRecord], config: RetrainConfig, promote: bool, timings: Timings
+    night: NightRecord,
+    delivered: Sequence[DeliveryRecord],
+    config: RetrainConfig,
+    promote: bool,
+    forced: Forced | None,
+    timings: Timings,
 ) -> NightResult:
     with CleanProcess.start() as clean:
         outcome = earn(night, config, timings)
-        if promote:
+        if forced is not None:
+            outcome = with_force(outcome, forced, night, config)
+        elif promote:
             outcome = with_approval(outcome, night, config, timings.began)
         with timings("decide"):
             result = close_night(night, outcome, clean, config, promote)

@@ -80,6 +80,9 @@ def of_decision(result: NightResult) -> Message:
         candidate = f" The candidate {result.version} does not." if result.version else ""
         kept = "kept the champion" if result.champion else "promoted nothing"
         kind, subject, what = "kept", kept, f"{serves}, as before.{candidate}"
+    if result.forced is not None:
+        subject = f"{subject}, forced by {result.forced.by}"
+        what = f"{what} {result.forced.by} decided this in place of the gate: {result.forced.reason}"
     return Message.model_validate(
         {
             "kind": kind,

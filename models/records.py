@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from models.config import Level
+from models.errors import ConfigError
 
 CheckGroup = Literal["health", "leak", "skill", "champion"]
 VerdictWord = Literal["promote", "keep"]
@@ -280,6 +281,46 @@ def within(name: str, group: CheckGroup, value: float, bound: tuple[float, float
     return _compared(name, group, value, "within", bound, why)
 
 
+class Forced(Record):
+    """A person's word in place of the gate's, for one night."""
+
+    what: VerdictWord
+    reason: str
+    by: str
+
+    @classmethod
+    def asked(
+        cls, what: VerdictWord | None, reason: str, by: str, *, promote: bool = True, scheduled: bool = False
+    ) -> "Forced | None":
+        """What somebody asked for; None where nobody forces anything.
+
+        Args:
+            what: The verdict that is forced.
+            reason: Why, for whoever reads the ledger later.
+            by: Who asks.
+            promote: Whether the night is to decide anything.
+            scheduled: Whether a schedule started it.
+
+        Raises:
+            ConfigError: a reason without a verdict or a verdict without a reason, and where nothing is decided or
+                nobody is there who could have decided it.
+        """
+        named = f"force = {what} (--force-{what})"
+        if what is None:
+            if reason.strip():
+                raise ConfigError("A reason without what it is for: add --force-promote or --force-keep, or leave it.")
+            return None
+        if not reason.strip():
+            raise ConfigError(f"{named} needs its reason, for whoever reads the ledger later: say why with --reason.")
+        if not promote:
+            raise ConfigError(
+                f"{named} decides the night and promote = off (--no-promote) does not: leave one of them."
+            )
+        if scheduled:
+            raise ConfigError(f"{named} is a person's word for one night; a schedule has none. Run that night by hand.")
+        return cls(what=what, reason=" ".join(reason.split()), by=by)
+
+
 class Verdict(Record):
     """What the gate decided and on what grounds."""
 
@@ -289,6 +330,8 @@ class Verdict(Record):
     metrics: dict[str, Measured] = Field(default_factory=dict)
     decided_by: str | None = None
     """Whoever had the last word; None where the gate alone decided."""
+    forced: Forced | None = None
+    """Whose word stands in place of the gate's; None where the gate's own does."""
 
     @property
     def failed(self) -> tuple[Check, ...]:
@@ -335,6 +378,8 @@ class NightResult(Record):
     snapshot: Snapshot | None
     timings: dict[str, float] = Field(default_factory=dict)
     report: str | None = None
+    forced: Forced | None = None
+    """Who decided this night in place of the gate, and why; None where the gate did."""
 
 
 def names(checks: Iterable[Check]) -> str:

@@ -122,18 +122,26 @@ def night_page(material: NightMaterial) -> Page:
         headline=_headline(result),
         passed=result.verdict == "promote",
         lead=result.reason,
-        note=material.note,
+        note=_note(material),
         facts=_facts(result),
         sections=tuple(section for section in sections if section.blocks),
     )
 
 
+def _note(material: NightMaterial) -> str | None:
+    """What the reader must know before the numbers: first of all that it was not the gate that decided."""
+    forced = material.result.forced
+    word = f"{forced.by} decided this night in place of the gate: {forced.reason}" if forced else ""
+    return " · ".join(filter(None, (word, material.note))) or None
+
+
 def _headline(result: NightResult) -> str:
     serving = f"{result.champion} goes on serving" if result.champion else "nothing serves yet"
+    by_force = " by force" if result.forced else ""
     if result.verdict == "keep":
-        return f"Kept: {serving}"
+        return f"Kept{by_force}: {serving}"
     if result.champion == result.version:
-        return f"✓ Promoted: {result.version} serves"
+        return f"✓ Promoted{by_force}: {result.version} serves"
     return f"✓ Passed, not promoted: {serving}"
 
 
@@ -456,6 +464,8 @@ def _next_steps(result: NightResult) -> Section:
     blocks: list[Block] = []
     if failed:
         opening = "It passed without these checks:" if result.verdict == "promote" else "The checks that failed:"
+        if result.forced is not None and result.verdict == "promote":
+            opening = "It was forced past these checks:"
         blocks += [Paragraph(opening), Bullets(tuple(_missed(check) for check in failed))]
     if result.verdict == "keep":
         groups = {check.group for check in failed}

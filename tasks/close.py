@@ -6,6 +6,8 @@ from datetime import date
 
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
+from models.errors import ConfigError
+from models.gate import force
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightFiles, NightRecord
@@ -13,6 +15,7 @@ from models.records import (
     Account,
     CandidateRecord,
     DeliveryRecord,
+    Forced,
     LedgerEntry,
     NightResult,
     Scale,
@@ -98,6 +101,34 @@ def decided_outcome(night: NightRecord, config: RetrainConfig) -> Outcome | None
     )
 
 
+def refuse_second_decision(recorded: NightResult, forced: Forced | None) -> None:
+    """Nothing is decided twice: say so to whoever would force a night that has ended otherwise.
+
+    Raises:
+        ConfigError: the night was decided, and not as `forced` asks.
+    """
+    if forced is None or forced.what == recorded.verdict:
+        return
+    mend = (
+        "To go back to a model that has served: nocturne rollback --reason TEXT."
+        if forced.what == "keep"
+        else f"Any other setting makes another night of {recorded.session}, which can be forced: --set training.seed=N."
+    )
+    raise ConfigError(
+        f"The night of {recorded.session} ({recorded.night_id}) was decided before, {recorded.verdict}: "
+        f"{recorded.reason.rstrip('.')}. Nothing is decided twice, so --force-{forced.what} was not heard and nothing "
+        f"was run or written. {mend}"
+    )
+
+
+def with_force(outcome: Outcome, forced: Forced, night: NightRecord, config: RetrainConfig) -> Outcome:
+    """The outcome as somebody forced it, as far as it can be; a night that was decided already stays as it is."""
+    if Ledger(Locations(config.storage)).decision(night.night_id) is not None:
+        return outcome
+    version = outcome.candidate.version if outcome.candidate else None
+    return replace(outcome, verdict=force(outcome.verdict, forced, version))
+
+
 def close_night(
     night: NightRecord, outcome: Outcome, clean: CleanProcess, config: RetrainConfig, promote: bool
 ) -> NightResult:
@@ -134,7 +165,8 @@ def _decide(night: NightRecord, outcome: Outcome, clean: CleanProcess, config: R
 def _as_decided(verdict: Verdict, entry: LedgerEntry) -> Verdict:
     """The checks with the word and the reason of the ledger, which alone decides."""
     word = "promote" if entry.verdict == "promote" else "keep"
-    return verdict.model_copy(update={"verdict": word, "reason": entry.reason})
+    forced = verdict.forced if verdict.forced is not None and verdict.forced.what == word else None
+    return verdict.model_copy(update={"verdict": word, "reason": entry.reason, "forced": forced})
 
 
 def with_delivery(result: NightResult, delivered: Sequence[DeliveryRecord], timings: Timings) -> NightResult:
@@ -180,6 +212,7 @@ def _result(night: NightRecord, outcome: Outcome, champion: str | None) -> Night
         percentiles=percentiles_by_head(outcome.scales),
         metrics=verdict.metrics,
         snapshot=night.snapshot,
+        forced=verdict.forced,
     )
 
 

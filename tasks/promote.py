@@ -122,8 +122,11 @@ def _summary(entry: LedgerEntry) -> str:
 
 def superseded(verdict: Verdict, judged_against: str | None, champion: str | None) -> Verdict:
     """The verdict on a candidate that was judged against something that no longer serves."""
-    reason = f"superseded: judged against {judged_against}, but meanwhile {champion} serves"
-    return verdict.model_copy(update={"verdict": "keep", "reason": reason})
+    if verdict.forced is not None and verdict.forced.what == "keep":
+        return verdict
+    forced = f"; before that it was {verdict.reason}" if verdict.forced is not None else ""
+    reason = f"superseded: judged against {judged_against}, but meanwhile {champion} serves{forced}"
+    return verdict.model_copy(update={"verdict": "keep", "reason": reason, "forced": None})
 
 
 def decided_before(night: NightRecord, locations: Locations) -> LedgerEntry | None:

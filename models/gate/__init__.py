@@ -5,12 +5,15 @@
     skill      has it skill?             against chance, volatility alone, log-HAR and EWMA
     champion   is it at least as good?   paired with the model that serves
     verdict    the decision and its reason, from the checks of the three
+    influence  which sessions and symbols weigh most in a check that failed
+    forcing    a person's word in place of the gate's, as far as it goes
 
 Whether anything that was fitted has seen what it is judged on is asked in `models.leaks`, and must pass as well.
 Everything is pure: frames and records in, checks and a verdict out. docs/gate.md tells it to people.
 """
 
 from models.gate.champion import ChampionEvidence
+from models.gate.forcing import force
 from models.gate.verdict import decide, too_little_history
 
-__all__ = ["ChampionEvidence", "decide", "too_little_history"]
+__all__ = ["ChampionEvidence", "decide", "force", "too_little_history"]

@@ -67,7 +67,14 @@ def test_automations_explain_themselves_without_importing_prefect():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["frobnicate"], ["retrain", "--bogus"], ["retrain", "--session", "yesterday"], ["rollback"], ["ingest"]],
+    [
+        ["frobnicate"],
+        ["retrain", "--bogus"],
+        ["retrain", "--session", "yesterday"],
+        ["rollback"],
+        ["ingest"],
+        ["retrain", "--force-promote", "--force-keep", "--reason", "why"],
+    ],
 )
 def test_wrong_arguments_end_with_status_2_and_one_json_document(nocturne, arguments):
     status, out, err = nocturne(*arguments, "--json")
@@ -99,6 +106,18 @@ def test_a_wrong_setting_ends_with_status_2_and_no_trace(nocturne):
     assert (status, out) == (2, "")
     assert "Did you mean gate.fresh_sessions?" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("half", [["--force-promote"], ["--reason", "why"], ["--force-keep", "--reason", ""]])
+def test_half_of_what_it_takes_to_force_a_night_ends_with_status_2_before_anything_runs(nocturne, tmp_path, half):
+    status, out, err = nocturne("retrain", *half)
+    assert (status, out) == (2, "")
+    assert "--force-" in err
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_trial_cannot_be_forced(nocturne):
+    assert nocturne("retrain", "--force-keep", "--reason", "why", "--no-promote")[0] == 2
 
 
 def test_debug_shows_the_trace_of_a_refusal(nocturne):

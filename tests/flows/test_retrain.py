@@ -51,7 +51,7 @@ def test_the_first_healthy_night_leaves_a_champion(first_night, home):
 def test_the_result_has_the_documented_fields(first_night):
     assert set(json.loads(first_night.model_dump_json())) == {
         "session", "as_of", "night_id", "repeated", "verdict", "reason", "version", "champion", "trained_until",
-        "checks", "bounds", "percentiles", "metrics", "delivery", "snapshot", "timings", "report",
+        "checks", "bounds", "percentiles", "metrics", "delivery", "snapshot", "timings", "report", "forced",
     }  # fmt: skip
 
 
@@ -122,6 +122,27 @@ def test_a_home_restored_from_a_copy_at_another_place_goes_on_from_there(first_n
     trial = retrain(config=config_at(tmp_path / "restored", training={"seed": 3}))
     assert trial.champion == first_night.champion
     assert Registry(Locations(restored.storage)).fetch(trial.version).is_relative_to(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_trial_that_convinces_somebody_is_promoted_by_force_and_once_only(first_night, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("NOCTURNE_ACTOR", "Ann")
+    config = config_at(shutil.copytree(home, tmp_path / "copy"), training={"seed": 21})
+    word = {"force": "promote", "force_reason": "seen by hand"}
+    trial = retrain(config=config, promote=False)
+    trained = Path(tmp_path, "copy", "nights", trial.night_id, "candidate.json").stat().st_mtime_ns
+    night = retrain(config=config, **word)
+    assert (night.night_id, night.verdict, night.champion) == (trial.night_id, "promote", trial.version)
+    assert Path(tmp_path, "copy", "nights", trial.night_id, "candidate.json").stat().st_mtime_ns == trained
+    entry = Ledger(Locations(config.storage)).champion()
+    assert (entry.actor, entry.champion_after) == ("Ann", trial.version)
+    assert entry.reason.startswith("forced by Ann: seen by hand; the gate said: superseded")
+    assert "Ann decided this night in place of the gate" in Path(night.report).read_text()
+    assert retrain(config=config, **word) == night.model_copy(update={"repeated": True})
+    with pytest.raises(ConfigError, match="Nothing is decided twice"):
+        retrain(config=config, force="keep", force_reason="second thoughts")
+    kept = retrain(config=config_at(tmp_path / "copy", training={"seed": 22}), force="keep", force_reason="no")
+    assert (kept.verdict, kept.champion, kept.forced.by) == ("keep", trial.version, "Ann")
 
 
 def test_another_seed_on_the_same_session_is_judged_and_superseded(first_night, home):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.errors import DeliveryStopped
 from models.messages import of_concerns, of_decision, of_failure, of_rollback, of_waiting
-from models.records import NightResult, at_most
+from models.records import Forced, NightResult, at_most
 
 
 def night(verdict="keep", champion="v1", version="v2", checks=()) -> NightResult:
@@ -79,3 +79,10 @@ def test_no_text_of_a_message_holds_the_password_of_an_address(user, password):
     )
     for message in told:
         assert f":{password}@" not in message.model_dump_json() + message.text
+
+
+def test_a_forced_decision_says_by_whom_and_why_before_anything_else():
+    forced = {"forced": Forced(what="promote", reason="the outage explains it", by="Ann")}
+    message = of_decision(night("promote", champion="v2").model_copy(update=forced))
+    assert message.subject == "Nocturne 2024-07-03: promoted v2, forced by Ann"
+    assert message.what.endswith("Ann decided this in place of the gate: the outage explains it")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from models.records import Check
+from models.records import Check, Forced
 from models.report import NightMaterial, night_page, render_html, render_markdown
 from tests import synthetic_night
 
@@ -155,3 +155,13 @@ def test_a_check_without_a_value_says_that_it_has_none(short_night):
 def test_a_candidate_that_passed_without_being_promoted_is_not_called_promoted(short_night):
     result = short_night.result.model_copy(update={"champion": "2010-08-12-aa41c022"})
     assert night_page(replace(short_night, result=result)).headline.startswith("✓ Passed, not promoted")
+
+
+def test_a_forced_night_says_so_above_its_numbers(short_night):
+    forced = Forced(what="promote", reason="the outage explains it", by="Ann")
+    page = night_page(replace(short_night, result=short_night.result.model_copy(update={"forced": forced}), note="A."))
+    assert page.headline.startswith("✓ Promoted by force: ")
+    assert page.note == "Ann decided this night in place of the gate: the outage explains it · A."
+    assert "It was forced past these checks:" in render_markdown(
+        replace(short_night, result=short_night.result.model_copy(update={"forced": forced}))
+    )

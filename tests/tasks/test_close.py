@@ -1,15 +1,16 @@
-"""What a schedule need not do again."""
+"""What is not done again: by a schedule, or by whoever would decide a night a second time."""
 
 from datetime import UTC, date, datetime
 
 import pytest
 
 from models.config import RetrainConfig, StorageConfig
+from models.errors import ConfigError
 from models.ledger import Ledger
 from models.locations import Locations
-from models.night import NightFiles
-from models.records import LedgerEntry, Verdict
-from tasks.close import judged_before
+from models.night import NightFiles, NightRecord
+from models.records import Forced, LedgerEntry, NightResult, Snapshot, Verdict, at_least
+from tasks.close import Outcome, judged_before, refuse_second_decision, with_force
 
 SESSION = date(2024, 7, 3)
 
@@ -46,3 +47,43 @@ def test_a_session_whose_night_was_killed_after_its_decision_is_not_done_with(tm
     NightFiles(locations, entry.night_id).write_record("verdict", Verdict(verdict="keep", reason="why"))
     Ledger(locations).append(entry)
     assert judged_before(SESSION, config) is None
+
+
+SNAPSHOT = Snapshot(
+    session=SESSION, as_of=datetime(2024, 7, 5, tzinfo=UTC), hash="h", rows=1, first=SESSION, last=SESSION, symbols=1
+)
+NIGHT = NightRecord(night_id="0123456789abcdef", snapshot=SNAPSHOT, config_hash="c", code_hash="d", recipe="r")
+KEEP = Forced(what="keep", reason="an election", by="Ann")
+
+
+def test_a_word_counts_until_the_night_is_decided_and_not_after(tmp_path):
+    config = RetrainConfig(storage=StorageConfig(home=str(tmp_path)))
+    sound = at_least("finite", "health", 1.0, 1.0, "all are")
+    earned = Outcome(Verdict(verdict="promote", reason="earned it", checks=(sound,)))
+    assert with_force(earned, KEEP, NIGHT, config).verdict.reason.startswith("forced by Ann: an election; the gate")
+    now = datetime(2024, 7, 4, tzinfo=UTC)
+    entry = LedgerEntry(
+        night_id=NIGHT.night_id, session=SESSION, as_of=now, decided_at=now, verdict="promote", reason="earned it",
+        version="v1", champion_before=None, champion_after="v1", actor="test",
+    )  # fmt: skip
+    Ledger(Locations(config.storage)).append(entry)
+    assert with_force(earned, KEEP, NIGHT, config) == earned
+
+
+def recorded(verdict):
+    return NightResult(
+        session=SESSION, as_of=datetime(2024, 7, 5, tzinfo=UTC), night_id=NIGHT.night_id, verdict=verdict,
+        reason="skill was not shown.", version="v2", champion="v1", trained_until=None, snapshot=None,
+    )  # fmt: skip
+
+
+def test_a_night_that_ended_otherwise_is_not_decided_again_and_the_refusal_says_what_can_be_done():
+    with pytest.raises(ConfigError, match=r"decided before, promote: skill was not shown. Nothing .* nocturne rollback"):
+        refuse_second_decision(recorded("promote"), KEEP)
+    with pytest.raises(ConfigError, match=r"--force-promote was not heard .* training.seed"):
+        refuse_second_decision(recorded("keep"), KEEP.model_copy(update={"what": "promote"}))
+
+
+def test_who_asks_for_what_a_night_came_to_is_shown_it():
+    refuse_second_decision(recorded("keep"), KEEP)
+    refuse_second_decision(recorded("promote"), None)

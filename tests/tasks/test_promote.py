@@ -13,11 +13,11 @@ from models.errors import CandidateRejected, ConfigError, RegistryError, StoreEr
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightRecord
-from models.records import CandidateRecord, Snapshot, Verdict
+from models.records import CandidateRecord, Forced, Snapshot, Verdict
 from models.registry import Registry
 from tasks.close import Outcome, close_night
 from tasks.evaluate import EvidenceRecord
-from tasks.promote import keep_champion, let_serve, promote_candidate, register
+from tasks.promote import keep_champion, let_serve, promote_candidate, register, superseded
 from tasks.rollback import let_serve_again, move_back
 
 PROMOTE = Verdict(verdict="promote", reason="earned it")
@@ -226,3 +226,18 @@ def test_a_rollback_to_a_damaged_model_moves_nothing(exported, config):
     with pytest.raises(CandidateRejected, match="cannot load"):
         move_back.fn("why not", None, config)
     assert state(config) == ("v2", "v2", 2)
+
+
+def test_nobody_promotes_by_force_what_was_judged_against_something_that_no_longer_serves():
+    word = Forced(what="promote", reason="seen by hand", by="Ann")
+    forced = PROMOTE.model_copy(update={"reason": "forced by Ann: seen by hand", "forced": word})
+    verdict = superseded(forced, "v1", "v2")
+    assert (verdict.verdict, verdict.forced) == ("keep", None)
+    assert verdict.reason.startswith(
+        "superseded: judged against v1, but meanwhile v2 serves; before that it was forced"
+    )
+
+
+def test_a_champion_that_was_kept_by_force_is_kept_for_that_reason_whatever_serves():
+    forced = KEEP.model_copy(update={"forced": Forced(what="keep", reason="no", by="Ann")})
+    assert superseded(forced, "v1", "v2") == forced
