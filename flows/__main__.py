@@ -200,6 +200,30 @@ def status(
 
 
 @app.command()
+def explain(
+    night: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NIGHT",
+            help="Its id or the beginning of it, its version, or its session (YYYY-MM-DD). Default: the last night.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Why a night ended as it did: what failed, what would have changed it, what weighs most, what to do."""
+    settings = _settings(config, assignments)
+    with _working(debug):
+        from flows import console
+        from tasks.explain import explain as look
+
+        result = look(night, settings.config)
+    _print(result, as_json, console.show_explanation)
+
+
+@app.command()
 def rollback(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded in the ledger.")],
     to: Annotated[

@@ -9,8 +9,9 @@ from typing import IO, TYPE_CHECKING
 from pydantic import BaseModel
 
 from models.credentials import without_credentials
+from models.explanation import ExplainedCheck, Explanation, heaviest
 from models.locations import Locations, is_local
-from models.notation import ABSENT, count, duration, moment, passed_or_not, significant, value_and_bound
+from models.notation import ABSENT, count, duration, flip, moment, passed_or_not, significant, value_and_bound
 from models.records import Account, DeliveryRecord, Finding, NightResult
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def show_night(result: NightResult, locations: Locations, file: IO[str] | None =
         console.print(_checks(result))
     for check in result.checks:
         if not check.passed:
-            console.print(f"✗ {check.name}: {check.why}")
+            would_pass = f" ({words})" if (words := flip(check)) else ""
+            console.print(f"✗ {check.name}: {check.why}{would_pass}")
     if result.bounds:
         bounds = ", ".join(f"{head} in [0, {significant(bound)}]" for head, bound in result.bounds.items())
         console.print(f"Bounds of the heads: {bounds}")
@@ -98,6 +100,31 @@ def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
     console.print(table)
 
 
+def show_explanation(told: Explanation, file: IO[str] | None = None) -> None:
+    """What a night decided and why: failed checks in full, passed ones by group, and what to do next."""
+    console = _console(file)
+    console.print(f"Session {told.session}, night {told.night_id}: {told.verdict.upper()}. {told.reason}")
+    before, after = (
+        f"{one} served" if one else "nothing served" for one in (told.champion_before, told.champion_after)
+    )
+    console.print(f"Candidate {told.version or ABSENT}. Before {before}, afterwards {after}.")
+    by_force = ", by force" if told.forced else ""
+    console.print(f"Decided {moment(told.decided_at)} by {told.decided_by}{by_force}.")
+    if told.missing:
+        console.print(told.missing)
+    for check in told.failed:
+        _failed(console, check)
+    if told.passed:
+        console.print(_passed(told))
+    elif told.metrics and not told.failed:
+        show_record(told.metrics, file)
+    console.print("What to do next")
+    for step in told.next_steps:
+        console.print(f"• {step}", soft_wrap=True)  # unbroken, so that a command can be copied
+    if told.same_session:
+        console.print(f"Other nights of this session: {', '.join(told.same_session)}")
+
+
 def show_automations(applied: "Applied", file: IO[str] | None = None) -> None:
     """Which automations the server has now, and where they send to."""
     console = _console(file)
@@ -146,6 +173,32 @@ def _checks(result: NightResult) -> "Table":
     return table
 
 
+def _failed(console: "Console", check: ExplainedCheck) -> None:
+    value, bound = value_and_bound(check)
+    would_pass = f"; {check.would_pass}" if check.would_pass else ""
+    console.print(f"\n✗ {check.name}: {value} ({bound}){would_pass}", style="bold")
+    console.print(f"  {check.why}")
+    if check.weighs is not None:
+        sessions, symbols = heaviest(check)
+        console.print(f"  sessions that weigh most (value without): {sessions}")
+        console.print(f"  symbols that weigh most (value without):  {symbols}")
+    elif check.value is None:
+        console.print("  it has no value, so nothing weighs more than anything else")
+    else:
+        unknown = check.asks is None and check.bound is not None
+        console.print(
+            "  what weighs most was not recorded then" if unknown else "  it is no average over sessions and symbols"
+        )
+
+
+def _passed(told: Explanation) -> "Table":
+    table = _table("passed: it is", "checks", "")
+    table.columns[1].justify = "right"
+    for group, names in told.passed.items():
+        table.add_row(GROUPS[group], count(len(names)), ", ".join(names))
+    return table
+
+
 def _verdict(result: NightResult) -> str:
     lines = [f"Session {result.session}: {result.verdict.upper()}. {result.reason}"]
     if result.repeated:
@@ -170,6 +223,7 @@ def _places(console: "Console", result: NightResult, locations: Locations) -> No
         f"{_short(str(tools / 'mlflow'))} ui --backend-store-uri {_short(without_credentials(locations.tracking_uri))}"
     )
     places = {
+        "Why": f"nocturne explain {result.night_id[:8]}",
         "Report": _short(result.report or ABSENT),
         "Data Docs": _short(f"{locations.data_docs}/index.html"),
         "Models": mlflow,

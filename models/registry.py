@@ -79,6 +79,18 @@ class Registry:
         with self._explained("read"):
             return tuple(dict.fromkeys(one.tags[_VERSION] for one in self._versions()))
 
+    def metrics(self, version: str) -> dict[str, float]:
+        """What was measured of a registered version; nothing where nothing was ever registered.
+
+        Raises:
+            RegistryError: no such version, or the registry cannot be read.
+        """
+        if self.is_new:
+            return {}
+        with self._explained("read"):
+            run = self._client.get_run(str(self._known(version).run_id))
+            return dict(run.data.metrics)
+
     def register(
         self,
         version: str,

@@ -62,6 +62,7 @@ def test_a_night_ends_with_its_verdict_and_what_serves(shown):
 def test_each_failed_check_says_why(shown):
     text = shown(NIGHT)
     assert "✗ direction AUC, lower end: The interval [0.4912, 0.52] holds 0.5." in text
+    assert "(+0.0088 would have passed)" in text
     assert "No row is near the bound." not in text
 
 
