@@ -230,7 +230,7 @@ class BarsStore:
             `symbol, session, timestamp, known_at, delivery, sequence`, prices, volume and optional columns, sorted by
             symbol, session and `known_at`.
         """
-        rows: pd.DataFrame = self._bars.read(_BARS.names).to_pandas()
+        rows = _frame(self._bars.read(_BARS.names))
         ordered = rows.sort_values(["symbol", "session", "known_at", "sequence"], ignore_index=True)
         return ordered[~sort_out(ordered, ordered.iloc[:0]).duplicate].reset_index(drop=True)
 
@@ -292,9 +292,10 @@ class BarsStore:
         """Stored rows of the sessions of these, but those that an interrupted try of the same delivery left."""
         where = ds.field("delivery") != without
         if len(rows):
-            where &= (ds.field("session") >= rows["session"].min()) & (ds.field("session") <= rows["session"].max())
-        facts: pd.DataFrame = self._bars.read(_BARS.names, where).to_pandas()
-        return facts
+            where &= (ds.field("session") >= rows["session"].min().date()) & (
+                ds.field("session") <= rows["session"].max().date()
+            )
+        return _frame(self._bars.read(_BARS.names, where))
 
     def _facts_after_all(self, revised: pd.DataFrame, new: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
         """Rows of earlier deliveries that were known later than these and differ from them.
@@ -306,8 +307,8 @@ class BarsStore:
         where = (
             (ds.field("status") == "accepted")
             & (ds.field("known_until") > pa.scalar(revised["known_at"].min(), _MOMENT))
-            & (ds.field("first") <= revised["session"].max())
-            & (ds.field("last") >= revised["session"].min())
+            & (ds.field("first") <= revised["session"].max().date())
+            & (ds.field("last") >= revised["session"].min().date())
             & (ds.field("delivery") != revised["delivery"].iloc[0])
         )
         known_later = self._deliveries.read(where=where).to_pylist()
@@ -404,7 +405,11 @@ def _latest(rows: pa.Table) -> pa.Table:
 
 
 def _canonical(rows: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = rows.drop_columns(["known_at", "sequence"]).to_pandas()
-    frame["symbol"] = frame["symbol"].astype("str")
-    frame["session"] = frame["session"].astype("datetime64[s]")
+    frame = _frame(rows.drop_columns(["known_at", "sequence"]))
     return frame.drop(columns=[name for name in OPTIONAL if frame[name].isna().all()])
+
+
+def _frame(rows: pa.Table) -> pd.DataFrame:
+    """Rows of the bars, their sessions as datetime64[s]."""
+    frame: pd.DataFrame = rows.to_pandas(date_as_object=False)
+    return frame.assign(symbol=frame["symbol"].astype("str"), session=frame["session"].astype("datetime64[s]"))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -14,7 +14,9 @@ from models.errors import StoreError
 from models.records import Record
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from deltalake import DeltaTable, WriterProperties
+
+ROW_GROUP: Final = 65_536
 
 
 class Tidied(Record):
@@ -61,13 +63,15 @@ class Table:
         with self._explained("written"):
             table = self.open() or DeltaTable.create(self.uri, self.schema, mode="ignore")
             if once is None:
-                write_deltalake(table, rows.cast(self.schema), mode="append")
+                write_deltalake(table, rows.cast(self.schema), mode="append", writer_properties=_writing())
                 return True
             if table.transaction_version(once) is not None:
                 return False
             named = CommitProperties(app_transactions=[Transaction(once, 1)])
             try:
-                write_deltalake(table, rows.cast(self.schema), mode="append", commit_properties=named)
+                write_deltalake(
+                    table, rows.cast(self.schema), mode="append", commit_properties=named, writer_properties=_writing()
+                )
             except CommitFailedError:
                 if self.wrote(once):  # by another process, between the question and the commit
                     return False
@@ -94,7 +98,7 @@ class Table:
             if table is None:
                 return None
             before = len(table.file_uris())
-            table.optimize.compact()
+            table.optimize.compact(writer_properties=_writing())
             table.update_incremental()
             unreferenced = table.vacuum(dry_run=True, full=True)
             if unreferenced:  # each deletion is a commit of its own, and most weeks need none
@@ -135,6 +139,13 @@ class Table:
                 f"Check that the place is there, writable and not full; if a file of the table is damaged or lost, "
                 f"put it back from a backup or ingest the kept files under deliveries/ into a new store."
             ) from error
+
+
+def _writing() -> "WriterProperties":
+    """Small groups of rows, so that whoever asks for a few sessions can pass over the others."""
+    from deltalake import WriterProperties
+
+    return WriterProperties(max_row_group_size=ROW_GROUP, compression="ZSTD")
 
 
 def _in_one_line(error: Exception) -> str:
