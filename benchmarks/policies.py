@@ -119,9 +119,9 @@ class Year:
         """Direction AUC of the night's frame: what the registry says of the model from then on."""
         return _recorded_auc(self, night, folds)
 
-    def luck(self, folds: bool) -> float:
+    def luck(self, folds: bool, nights: int = NIGHTS) -> float:
         """Recorded minus true AUC of all candidates that are neither worse nor broken: of the market, not of a rule."""
-        sound = [night for night, kind in enumerate(self.kinds) if kind == "equal"]
+        sound = [night for night, kind in enumerate(self.kinds[:nights]) if kind == "equal"]
         return float(np.mean([self.recorded_auc(night, folds) for night in sound])) - RECIPE_AUC
 
 
@@ -255,12 +255,12 @@ class Outcome(NamedTuple):
     """The same less that of candidates which nobody selected: without the market's luck, which all of a year share."""
 
 
-def live(year: Year, policy: Policy) -> Outcome:
-    """A year of nights; the first of them serves already."""
+def live(year: Year, policy: Policy, nights: int = NIGHTS) -> Outcome:
+    """A year of nights, or the first of it; what the first night made serves already."""
     served = [0]
-    for night in range(1, NIGHTS):
+    for night in range(1, nights):
         served.append(night if policy.rule(State(year, night, served)) else served[-1])
-    promoted = [night for night in range(1, NIGHTS) if served[night] == night]
+    promoted = [night for night in range(1, nights) if served[night] == night]
     kinds = [year.kinds[night] for night in served]
     true = np.array([year.true_auc(night) for night in served])
     recorded = np.array([year.recorded_auc(night, policy.folds) for night in served])
@@ -272,7 +272,7 @@ def live(year: Year, policy: Policy) -> Outcome:
         days_broken=sum(kind in BROKEN for kind in kinds),
         true_auc=float(true.mean()),
         bias=bias,
-        selection=bias - year.luck(policy.folds),
+        selection=bias - year.luck(policy.folds, nights),
     )
 
 
