@@ -109,8 +109,8 @@ class Bench:
     def _let_serve(self, night: NightRecord, candidate: CandidateRecord, verdict: Verdict) -> None:
         from tasks.promote import let_serve, register
 
-        files = register(night, candidate, verdict, {}, self.config)
-        let_serve(night, candidate.version, verdict, {}, files, None, Locations(self.config.storage))
+        grounds = register(night, candidate, verdict, {}, self.config)
+        let_serve(grounds, verdict, {}, None, Locations(self.config.storage))
 
 
 def caught_by(mutated: Night, sound: Night) -> dict[str, str]:

@@ -248,6 +248,26 @@ def rollback(
 
 
 @app.command()
+def verify(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Model that a night decided on.")],
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Prove a past decision once more: every file and field, the rows, the gate's answer. Status 1: one differs."""
+    settings = _settings(config, assignments)
+    with _working(debug):
+        from flows import console
+        from tasks.verify import verify as prove
+
+        result = prove(version, settings.config)
+    _print(result, as_json, console.show_verification)
+    if not result.agrees:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def synthetic(
     path: Annotated[str, typer.Argument(metavar="FILE", help="Where to write the bars: Parquet.")],
     symbols: Annotated[int | None, typer.Option(metavar="N", help="Symbols. Default: 200.")] = None,

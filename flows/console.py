@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from flows.automations import Applied
     from models.settings import Settings
+    from models.verification import Verification
     from tasks.score import ScoreResult
     from tasks.status import StatusReport
 
@@ -125,6 +126,21 @@ def show_explanation(told: Explanation, file: IO[str] | None = None) -> None:
         console.print(f"Other nights of this session: {', '.join(told.same_session)}")
 
 
+def show_verification(result: "Verification", file: IO[str] | None = None) -> None:
+    """All that was compared, and what differs once more below."""
+    console = _console(file)
+    table = _table("compared", "", "")
+    for one in result.comparisons:
+        table.add_row(one.what, _SIGNS[one.outcome], one.why)
+    console.print(table)
+    differing = [one for one in result.comparisons if one.outcome == "differs"]
+    decided = f"{result.version}: {result.verdict}, decided at {moment(result.decided_at)}"
+    told = f"{count(len(differing))} of {count(len(result.comparisons))} things differ" if differing else "it is proven"
+    console.print(f"{decided}: {told}.")
+    for one in differing:
+        console.print(f"✗ {one.what}: {one.why}")
+
+
 def show_automations(applied: "Applied", file: IO[str] | None = None) -> None:
     """Which automations the server has now, and where they send to."""
     console = _console(file)
@@ -155,6 +171,7 @@ def show_record(record: BaseModel | Mapping[str, object], file: IO[str] | None =
     console.print(table)
 
 
+_SIGNS = {"same": "✓ same", "differs": "✗ differs", "not checked": "– not checked", "note": "note"}
 _ACCOUNT = ("delivered", "accepted", "revised", "duplicate", "quarantined")
 
 

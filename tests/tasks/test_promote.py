@@ -9,6 +9,7 @@ import pytest
 from models.card import file_hashes
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
+from models.decision import BOUND_BY, NAME, sha256
 from models.errors import CandidateRejected, ConfigError, RegistryError, StoreError
 from models.ledger import Ledger
 from models.locations import Locations
@@ -19,6 +20,7 @@ from tasks.close import Outcome, close_night
 from tasks.evaluate import EvidenceRecord
 from tasks.promote import keep_champion, let_serve, promote_candidate, register, superseded
 from tasks.rollback import let_serve_again, move_back
+from tasks.verify import verify
 
 PROMOTE = Verdict(verdict="promote", reason="earned it")
 KEEP = Verdict(verdict="keep", reason="not shown")
@@ -73,6 +75,18 @@ def state(config):
     return Registry(locations).champion(), Ledger(locations).champion_version(), len(Ledger(locations).entries())
 
 
+def test_a_document_that_a_crash_kept_from_its_model_is_laid_there_by_the_same_night(exported, config):
+    registry = Registry(Locations(config.storage))
+    keep_champion.fn(night(1), candidate(1, exported), KEEP, FACTS, config)
+    whole = registry.kept_beside("v1", NAME)
+    beside = registry.fetch("v1").parent / NAME
+    for left in (None, whole[:100]):
+        beside.unlink() if left is None else beside.write_bytes(left)
+        entry = keep_champion.fn(night(1), candidate(1, exported), KEEP, FACTS, config)
+        assert registry.kept_beside("v1", NAME) == whole
+        assert entry.hashes[BOUND_BY] == sha256(whole)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_a_crash_after_any_step_is_mended_by_the_same_night(steps, exported, config):
     registry = Registry(Locations(config.storage))
@@ -100,9 +114,9 @@ def test_an_alias_that_says_something_else_than_the_ledger_is_put_right_by_the_n
 def test_a_rollback_while_a_candidate_is_proven_is_not_overridden(exported, config):
     promote(1, exported, config)
     promote(2, exported, config)
-    files = register(night(3), candidate(3, exported), PROMOTE, FACTS, config)
+    grounds = register(night(3), candidate(3, exported), PROMOTE, FACTS, config)
     move_back.fn("v2 drifts", None, config)
-    entry = let_serve(night(3), "v3", PROMOTE, FACTS, files, "v2", Locations(config.storage))
+    entry = let_serve(grounds, PROMOTE, FACTS, "v2", Locations(config.storage))
     assert (entry.verdict, entry.champion_after) == ("keep", "v1")
     assert entry.reason == "superseded: judged against v2, but meanwhile v1 serves"
     assert state(config) == ("v1", "v1", 4)
@@ -196,6 +210,9 @@ def test_rollback_goes_back_and_says_who_and_why(exported, config, monkeypatch):
     assert (result.champion_before, result.champion, result.actor) == ("v2", "v1", "desk")
     assert state(config) == ("v1", "v1", 3)
     assert Ledger(Locations(config.storage)).entries()[-1].reason == "it drifts"
+    for version in ("v1", "v2"):  # what was decided on them stays proven, but for the night, which never was
+        compared = verify(version, config).comparisons
+        assert [one.what for one in compared if one.outcome == "differs"] == ["night"]
 
 
 @pytest.mark.parametrize(
