@@ -51,7 +51,7 @@ def test_the_configuration_is_checked_before_anything_heavy_is_imported(argument
 
 
 def test_the_commands_are_those_of_the_manual():
-    looking, serving = ["score", "status", "explain", "verify", "rollback"], ["up", "down", "show-config"]
+    looking, serving = ["score", "status", "explain", "rollback", "verify"], ["up", "down", "show-config"]
     assert ["ingest", "retrain", *looking, "synthetic", *serving] == COMMANDS
 
 
