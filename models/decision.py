@@ -129,9 +129,8 @@ class Decision(Record):
         """The document as it is kept, byte by byte."""
         return self.model_dump_json(indent=1).encode()
 
-    @property
-    def line(self) -> LedgerEntry:
-        """The ledger's line, which follows from the document and binds it."""
+    def line(self, content_hash: str) -> LedgerEntry:
+        """The ledger's line, which follows from the document and binds it by the SHA-256 of its content."""
         night = self.grounds.night
         identity = (night.snapshot.hash, night.config_hash, night.code_hash, night.recipe)
         return LedgerEntry(
@@ -148,7 +147,7 @@ class Decision(Record):
             hashes={
                 **dict(zip(IDENTITY, identity, strict=True)),
                 **self.grounds.files,
-                BOUND_BY: sha256(self.content),
+                BOUND_BY: content_hash,
             },
             facts=self.facts,
         )

@@ -24,7 +24,7 @@ Outcome = Literal["same", "differs", "not checked", "note"]
 NAMED: Final = 8
 """How many altered fields a sentence names."""
 ROUNDING: Final = 1e-9
-"""Difference that another kind of processor may make, relative or of numbers near zero; measured: 4 parts in 10¹⁶."""
+"""Difference that another kind of processor may make, relative or near zero; measured were 4 parts in 10¹⁶."""
 
 
 class Comparison(Record):
@@ -59,14 +59,20 @@ class Verification(Record):
         )
 
 
-def read_decision(*documents: bytes | None) -> Decision | None:
-    """The first of these documents that can be read by the present code; None where none can."""
+def read_decision(bound: str | None, *documents: bytes | None) -> Decision | None:
+    """The first of these documents that the ledger's line binds and the installed code can read; else None.
+
+    Args:
+        bound: SHA-256 in the ledger's line: what has another tells nothing.
+        documents: As they lie beside the model and in the night's files; None for what is not there.
+    """
     for document in documents:
-        try:
-            if document is not None:
-                return Decision.model_validate_json(document)
-        except ValidationError:
+        if document is None or sha256(document) != bound:
             continue
+        try:
+            return Decision.model_validate_json(document)
+        except ValidationError:
+            return None
     return None
 
 
@@ -87,17 +93,34 @@ def compare_document(document: bytes | None, bound: str | None, original: bytes 
         )
     found = sha256(document)
     if found == bound:
-        return _same(what, f"SHA-256 {bound}, as the ledger's line says")
+        return _same(what, f"SHA-256 {_short(bound)}, as the ledger's line says")
     altered = f"; altered: {_listed(fields)}" if (fields := _altered(document, original, bound)) else ""
-    return _differs(what, f"its SHA-256 is {found}, the ledger's line says {bound}{altered}")
+    return _differs(what, f"its SHA-256 is {_short(found)}, the ledger's line says {_short(bound)}{altered}")
 
 
-def compare_lines(decision: Decision, lines: Sequence[LedgerEntry]) -> Comparison:
-    """The ledger's line, field by field, against the one that follows from the document; there is one alone."""
+def nothing_else(document: Comparison) -> Comparison:
+    """What is said of all else where no document that the line binds can be read."""
+    what = "all but the files"
+    if document.outcome == "same":
+        why = "the installed code cannot read the document, though it is sound: verify with the code that decided"
+        return _differs(what, why)
+    return Comparison(
+        what=what, outcome="not checked", why="what the decision rests on is told by a sound document alone"
+    )
+
+
+def compare_lines(decision: Decision, bound: str, lines: Sequence[LedgerEntry]) -> Comparison:
+    """The ledger's line, field by field, against the one that follows from the document; there is one alone.
+
+    Args:
+        decision: The document.
+        bound: SHA-256 of it.
+        lines: All that the ledger has on this version.
+    """
     what = "ledger line"
     if len(lines) > 1:
         return _differs(what, f"{len(lines)} lines of the ledger decide on {decision.grounds.version}, one is possible")
-    found = differences(_plain(decision.line), _plain(lines[0]))
+    found = differences(_plain(decision.line(bound)), _plain(lines[0]))
     if found:
         return _differs(what, f"the document and the line say different things: {_listed(found)}")
     return _same(what, f"each of its {len(LedgerEntry.model_fields)} fields follows from the document")
@@ -165,11 +188,11 @@ def compare_snapshot(recorded: Snapshot, now: Snapshot) -> Comparison:
         return Comparison(what=what, outcome="not checked", why="the store holds no rows of these sessions any more")
     if now.hash != recorded.hash:
         why = (
-            f"the {count(now.rows)} rows that the store holds as known then have the hash {now.hash}; the night read "
-            f"{count(recorded.rows)} with {recorded.hash}"
+            f"the {count(now.rows)} rows that the store holds as known then have the hash {_short(now.hash)}, the "
+            f"{count(recorded.rows)} that the night read had {_short(recorded.hash)}"
         )
         return _differs(what, why)
-    return _same(what, f"{count(now.rows)} rows as known then, read again: {now.hash}")
+    return _same(what, f"{count(now.rows)} rows as known then, read again: hash {_short(now.hash)}")
 
 
 def compare_code(decided_by: str, installed: str) -> Comparison:
@@ -229,12 +252,12 @@ def _compare_file(name: str, found: str | None, recorded: str | None, documented
         knows = "the document" if recorded is None and documented else "the ledger's line" if recorded else "nobody"
         return _differs(what, f"{knows} knows it" + (", but it is gone" if found is None else ""))
     if recorded != documented:
-        return _differs(what, f"the ledger's line says {recorded}, the document {documented}")
+        return _differs(what, f"the ledger's line says {_short(recorded)}, the document {_short(documented)}")
     if found is None:
         return _differs(what, "it is gone")
     if found != recorded:
-        return _differs(what, f"its SHA-256 is {found}, it was {recorded}")
-    return _same(what, recorded)
+        return _differs(what, f"its SHA-256 is {_short(found)}, it was {_short(recorded)}")
+    return _same(what, f"SHA-256 {_short(recorded)}, as line and document say")
 
 
 def _held(what: str, altered: Sequence[str]) -> Comparison:
@@ -274,6 +297,11 @@ def _by_other_code(decided: str, installed: str) -> str:
     if decided == installed:
         return ""
     return f". The installed code {installed} is not the one that decided, {decided}: try again with that one"
+
+
+def _short(digest: str) -> str:
+    """Enough of a hash to tell it from another by eye."""
+    return f"{digest[:12]}…"
 
 
 def _listed(things: Sequence[str]) -> str:

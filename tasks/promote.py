@@ -142,8 +142,9 @@ def _decide(night: NightRecord, decision_for: Callable[[str | None], Decision], 
 
     def entry_for(champion: str | None) -> LedgerEntry:
         decision = decision_for(champion)
-        files.write_whole(kept_as(sha256(decision.content)), decision.content)
-        return decision.line
+        content = decision.content
+        files.write_whole(kept_as(sha256(content)), content)
+        return decision.line(sha256(content))
 
     decided = Ledger(locations).decide(night.night_id, entry_for)
     _follow(decided, locations)

@@ -20,6 +20,7 @@ from models.verification import (
     compare_identity,
     compare_lines,
     compare_snapshot,
+    nothing_else,
     read_decision,
 )
 
@@ -39,17 +40,17 @@ def verify(version: str, config: RetrainConfig) -> Verification:
     registry = Registry(locations)
     model = registry.fetch(version)
     lines = _lines(version, locations)
-    document = registry.kept_beside(version, NAME)
-    original = _original(lines[0], locations)
-    decision = read_decision(document, original)
+    bound = lines[0].hashes.get(BOUND_BY)
+    document, original = registry.kept_beside(version, NAME), _original(lines[0], locations)
+    decision = read_decision(bound, document, original)
+    whole = compare_document(document, bound, original)
     files = compare_files(file_hashes(model), lines[0], decision)
-    bound = compare_document(document, lines[0].hashes.get(BOUND_BY), original)
-    if decision is None:
-        return Verification.of(lines[0], (bound, *files))
+    if bound is None or decision is None:
+        return Verification.of(lines[0], (whole, *files, nothing_else(whole)))
     installed = code_hash(PACKAGES)
     comparisons = (
-        bound,
-        compare_lines(decision, lines),
+        whole,
+        compare_lines(decision, bound, lines),
         compare_identity(decision),
         *files,
         *compare_gate(decision, model, files, installed),

@@ -15,7 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from flows.__main__ import main
 from models.card import file_hashes
-from models.decision import BOUND_BY, NAME, Decision
+from models.decision import BOUND_BY, NAME, Decision, sha256
 from models.ledger import Ledger
 from models.locations import Locations
 from models.records import LedgerEntry
@@ -29,6 +29,7 @@ from models.verification import (
     compare_identity,
     compare_lines,
     compare_snapshot,
+    nothing_else,
     read_decision,
 )
 from tasks.verify import verify
@@ -49,7 +50,7 @@ def proof(kept_night, home):
     registry = Registry(locations)
     document = registry.kept_beside(kept_night.version, NAME)
     line = Ledger(locations).decision(kept_night.night_id)
-    return Proof(document, read_decision(document), line, registry.fetch(kept_night.version))
+    return Proof(document, read_decision(line.hashes[BOUND_BY], document), line, registry.fetch(kept_night.version))
 
 
 def test_a_promoted_and_a_kept_night_are_proven_to_the_last_byte(first_night, kept_night, home):
@@ -73,7 +74,7 @@ def test_the_document_says_all_that_the_decision_rests_on(proof, first_night, ke
 
 def test_the_document_of_a_promotion_holds_what_the_clean_process_saw(first_night, home):
     registry = Registry(Locations(config_at(home).storage))
-    decision = read_decision(registry.kept_beside(first_night.version, NAME))
+    decision = Decision.model_validate_json(registry.kept_beside(first_night.version, NAME))
     transcript = decision.grounds.clean_process
     assert set(transcript.differences) == {"direction", "volatility", "magnitude"}
     assert decision.facts["clean_direction"] == transcript.differences["direction"]
@@ -117,8 +118,21 @@ def test_an_altered_space_or_a_missing_document_is_found(proof):
     assert compare_document(proof.document, None, proof.document).outcome == "differs"
 
 
+def test_a_document_that_is_bound_but_not_understood_is_no_proof(proof):
+    strange = proof.document.replace(b'"actor"', b'"player"')
+    bound = sha256(strange)
+    assert read_decision(bound, strange, None) is None
+    assert nothing_else(compare_document(strange, bound, None)).outcome == "differs"
+
+
+def test_a_document_that_is_not_bound_tells_nothing_and_the_nights_own_copy_is_taken(proof):
+    bound = proof.line.hashes[BOUND_BY]
+    assert read_decision(bound, proof.document + b" ", None) is None
+    assert read_decision(bound, proof.document + b" ", proof.document) == proof.decision
+
+
 def test_every_altered_field_of_the_ledgers_line_is_found_and_named(proof):
-    day = timedelta(days=1)
+    day, bound = timedelta(days=1), sha256(proof.document)
     for name, value in proof.line:
         if isinstance(value, dict):
             altered = [(f"{name}.{key}", {**value, key: "x" if name == "hashes" else 7.0}) for key in value]
@@ -127,12 +141,12 @@ def test_every_altered_field_of_the_ledgers_line_is_found_and_named(proof):
         else:
             altered = [(name, value + day if isinstance(value, date) else f"{value}x")]
         for path, other in altered:
-            found = compare_lines(proof.decision, [proof.line.model_copy(update={name: other})])
+            found = compare_lines(proof.decision, bound, [proof.line.model_copy(update={name: other})])
             assert (found.outcome, found.why.rpartition(": ")[2]) == ("differs", path)
 
 
 def test_two_lines_for_one_version_are_found(proof):
-    assert compare_lines(proof.decision, [proof.line, proof.line]).outcome == "differs"
+    assert compare_lines(proof.decision, sha256(proof.document), [proof.line, proof.line]).outcome == "differs"
 
 
 def test_a_gate_that_would_say_something_else_is_found_even_where_all_hashes_hold(proof, tmp_path):
