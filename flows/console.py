@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from models.credentials import without_credentials
 from models.explanation import ExplainedCheck, Explanation, heaviest
 from models.locations import Locations, is_local
+from models.night import NightFiles
 from models.notation import ABSENT, count, duration, flip, moment, passed_or_not, significant, value_and_bound
 from models.records import Account, DeliveryRecord, Finding, NightResult
 
@@ -191,21 +192,27 @@ def _checks(result: NightResult) -> "Table":
 
 
 def _failed(console: "Console", check: ExplainedCheck) -> None:
+    from rich.padding import Padding
+
     value, bound = value_and_bound(check)
     would_pass = f"; {check.would_pass}" if check.would_pass else ""
     console.print(f"\n✗ {check.name}: {value} ({bound}){would_pass}", style="bold")
-    console.print(f"  {check.why}")
+    for line in (check.why, *_weighing(check)):
+        console.print(Padding(line, (0, 0, 0, 2)))
+
+
+def _weighing(check: ExplainedCheck) -> tuple[str, ...]:
     if check.weighs is not None:
         sessions, symbols = heaviest(check)
-        console.print(f"  sessions that weigh most (value without): {sessions}")
-        console.print(f"  symbols that weigh most (value without):  {symbols}")
-    elif check.value is None:
-        console.print("  it has no value, so nothing weighs more than anything else")
-    else:
-        unknown = check.asks is None and check.bound is not None
-        console.print(
-            "  what weighs most was not recorded then" if unknown else "  it is no average over sessions and symbols"
+        return (
+            f"sessions that weigh most (value without): {sessions}",
+            f"symbols that weigh most (value without): {symbols}",
         )
+    if check.value is None:
+        return ("it has no value, so nothing weighs more than anything else",)
+    if check.asks is None and check.bound is not None:
+        return ("what weighs most was not recorded then",)
+    return ("it is no average over sessions and symbols",)
 
 
 def _passed(told: Explanation) -> "Table":
@@ -239,8 +246,9 @@ def _places(console: "Console", result: NightResult, locations: Locations) -> No
     mlflow = (
         f"{_short(str(tools / 'mlflow'))} ui --backend-store-uri {_short(without_credentials(locations.tracking_uri))}"
     )
+    decided = NightFiles(locations, result.night_id).has("result.json")
     places = {
-        "Why": f"nocturne explain {result.night_id[:8]}",
+        **({"Why": f"nocturne explain {result.night_id[:8]}"} if decided else {}),
         "Report": _short(result.report or ABSENT),
         "Data Docs": _short(f"{locations.data_docs}/index.html"),
         "Models": mlflow,

@@ -217,6 +217,16 @@ def test_a_night_without_bars_of_its_own_session_ends_with_no_data(first_night, 
     assert night.reason.startswith("no data")
 
 
+def test_a_night_without_a_candidate_cannot_be_forced_to_promote_and_the_ledger_says_who_wanted_it(first_night, home):
+    config = config_at(home, training={"seed": 31})
+    ledger = Ledger(Locations(config.storage))
+    serving = ledger.champion_version()
+    night = retrain(session=date(2016, 3, 1), config=config, force="promote", force_reason="it must", force_by="Ann")
+    assert (night.verdict, night.champion, night.forced) == ("keep", serving, None)
+    told = "not forced, since there is no candidate; Ann asked for it: it must; the gate said: no data"
+    assert ledger.decision(night.night_id).reason.startswith(told)
+
+
 def test_an_empty_store_says_how_to_fill_it(tmp_path):
     with pytest.raises(DeliveryError, match="nocturne ingest"):
         retrain(config=config_at(tmp_path))
