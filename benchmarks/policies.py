@@ -286,6 +286,30 @@ def year_under(case: tuple[str, int]) -> Outcome:
     return live(Year.draw(seed), POLICIES[name])
 
 
+def broken_passed(case: tuple[str, int]) -> dict[str, tuple[int, int]]:
+    """How many broken candidates of each kind the policy promotes where the last sound one serves, and of how many.
+
+    Args:
+        case: Name of the policy, and the seed of the year.
+    """
+    name, seed = case
+    year = Year.draw(seed)
+    passed: dict[str, list[bool]] = {kind: [] for kind in BROKEN}
+    champion = 0
+    for night in range(1, NIGHTS):
+        kind = year.kinds[night]
+        if kind in BROKEN:
+            passed[kind].append(POLICIES[name].rule(State(year, night, [champion] * night)))
+        champion = night if kind == "equal" else champion
+    return {kind: (sum(of), len(of)) for kind, of in passed.items()}
+
+
+def broken_row(name: str, years: Sequence[Mapping[str, tuple[int, int]]]) -> str:
+    """One line of the second table: of all years together."""
+    totals = [[sum(year[kind][part] for year in years) for part in (0, 1)] for kind in BROKEN]
+    return f"| {name} | " + " | ".join(f"{passed} of {offered}" for passed, offered in totals) + " |"
+
+
 def row(name: str, outcomes: Sequence[Outcome]) -> str:
     """One line of the table: over the years the median, and the smallest and largest."""
     promoted, worse = (sum(getattr(one, of) for one in outcomes) for of in ("promotions", "worse"))
@@ -328,7 +352,7 @@ def _model(market: SimulatedMarket, kind: str, seed: int) -> Forecasts:
 
 
 def main() -> None:
-    """Print the table as it grows."""
+    """Print the tables as they grow."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.policies", description=__doc__.partition("\n")[0])
     arguments.add_argument("--years", type=int, default=3, help="simulated years of 250 nights for each policy")
     n_years, started = arguments.parse_args().years, time.perf_counter()
@@ -344,6 +368,9 @@ def main() -> None:
     )
     for name in POLICIES:
         print(row(name, on_all_cores(year_under, [(name, seed) for seed in range(n_years)])), flush=True)
+    print(f"\n| broken candidates promoted | {' | '.join(BROKEN)} |\n" + "|---" * (1 + len(BROKEN)) + "|")
+    for name in POLICIES:
+        print(broken_row(name, on_all_cores(broken_passed, [(name, seed) for seed in range(n_years)])), flush=True)
     print(f"\nTook {time.perf_counter() - started:.0f} s.")
 
 

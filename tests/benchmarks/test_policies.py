@@ -13,8 +13,11 @@ from benchmarks.policies import (
     POLICIES,
     RECIPE_AUC,
     SCALES,
+    THRESHOLD,
     State,
     Year,
+    broken_passed,
+    broken_row,
     judged,
     live,
     row,
@@ -68,6 +71,18 @@ def test_the_gate_finds_all_that_it_asks_for(year):
     verdict = judged(State(year, 100, [*[0] * 50, *[50] * 50]), CONFIG)
     assert [check.name for check in verdict.checks if check.value is None] == []
     assert {"auc_to_champion", "guard_auc", "auc_to_anchor"} <= {check.name for check in verdict.checks}
+
+
+def test_broken_candidates_of_all_years_are_counted_by_kind():
+    year = dict.fromkeys(BROKEN, (1, 2))
+    assert broken_row("policy", [year, year]) == "| policy | 2 of 4 | 2 of 4 | 2 of 4 |"
+
+
+@pytest.mark.slow
+def test_a_threshold_on_one_head_lets_another_be_stuck():
+    passed = broken_passed((f"AUC of at least {THRESHOLD}", 1))
+    assert passed["saturated"][0] > 0
+    assert passed["constant"][0] == passed["flipped"][0] == 0
 
 
 @pytest.mark.slow
