@@ -311,7 +311,7 @@ def broken_row(name: str, years: Sequence[Mapping[str, tuple[int, int]]]) -> str
 
 
 def row(name: str, outcomes: Sequence[Outcome]) -> str:
-    """One line of the table: over the years the median, and the smallest and largest."""
+    """One line of the table: counts of the median year with the smallest and largest, shares and AUCs of all years."""
     promoted, worse = (sum(getattr(one, of) for one in outcomes) for of in ("promotions", "worse"))
     bias, selection = (np.array([getattr(one, of) for one in outcomes]) for of in ("bias", "selection"))
     cells = (
