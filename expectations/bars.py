@@ -10,9 +10,9 @@ import pandas as pd
 
 from expectations.gx import Suite
 from expectations.rules import Outcome, Rule, among, bar_namer, between, finding, not_empty
-from models.bar_columns import history_columns, row_columns, schema_columns, session_columns
+from models.bar_columns import SUSPICIONS, history_columns, row_columns, schema_columns, session_columns
 from models.calendar import Calendar
-from models.config import ContractConfig, Level, RuleLevels, SourceConfig
+from models.config import ContractConfig, DataConfig, Level, RuleLevels, SourceConfig
 from models.records import Finding
 
 ObjectArray = npt.NDArray[np.object_]
@@ -30,10 +30,24 @@ ROW_RULES = (
     "not_a_session",
 )
 """Rules about one row, in the order in which a row that broke several is counted."""
-HISTORY_RULES = ("jump", "stale_run", "saturated_volume")
+HISTORY_RULES = ("jump", "stale_run", "saturated_volume", *SUSPICIONS)
 """Rules about what a sound row says beside the sessions before it."""
 SESSION_RULES = ("completeness", "missing_sessions")
 """Rules about whole sessions."""
+_PROMISES = dict(
+    zip(
+        SUSPICIONS,
+        (
+            "a price that moves overnight as in a split comes with a stated one",
+            "prices move as a stated split says",
+            "open, high and low lie near what else was traded",
+            "a price does not go far out and back within two sessions",
+            "prices are in the unit of those before",
+            "a price without a trade is the one before",
+        ),
+        strict=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ def check_bars(
     now: datetime,
     name: str,
     docs: str | None,
-    jump_limit: float = 0.4,
+    data: DataConfig | None = None,
 ) -> BarsReport:
     """Check one delivery against the contract.
 
@@ -91,9 +105,10 @@ def check_bars(
         now: The moment of the check, with a time zone.
         name: What the Data Docs call this run, for example the delivered file's name.
         docs: Local directory of the Data Docs; None builds none.
-        jump_limit: A simple return beyond ± this is a jump.
+        data: Limits of jumps and series, as the panel of a night has them; None: the defaults.
     """
-    rules = _rules(contract, source, jump_limit)
+    data = data or DataConfig()
+    rules = _rules(contract, source, data.jump_limit)
     suite = Suite("bars", name, docs)
     findings = _check_delivery(suite, frame, rules)
     broken = np.full(len(frame), "", dtype=object)
@@ -101,7 +116,7 @@ def check_bars(
         columns = row_columns(frame, calendar, now)
         rows = suite.check(columns, [rules[rule] for rule in ROW_RULES])
         _mark(broken, rows)
-        past = _check_history(suite, frame, np.flatnonzero(broken == ""), history, rules)
+        past = _check_history(suite, frame, np.flatnonzero(broken == ""), history, rules, data)
         _mark(broken, past)
         in_time = frame.loc[columns["in_session"] & (columns["days_ahead"] <= 0), "session"]
         sessions = session_columns(frame[broken == ""], in_time, history, calendar)
@@ -124,10 +139,15 @@ def _check_delivery(suite: Suite, frame: pd.DataFrame, rules: dict[str, Rule]) -
 
 
 def _check_history(
-    suite: Suite, frame: pd.DataFrame, sound: IntArray, history: pd.DataFrame, rules: dict[str, Rule]
+    suite: Suite,
+    frame: pd.DataFrame,
+    sound: IntArray,
+    history: pd.DataFrame,
+    rules: dict[str, Rule],
+    data: DataConfig,
 ) -> dict[str, Outcome]:
     bars = frame.iloc[sound].reset_index(drop=True)
-    columns = history_columns(bars, history).assign(volume=bars["volume"])
+    columns = history_columns(bars, history, data).assign(volume=bars["volume"])
     outcomes = suite.check(columns, [rules[rule] for rule in HISTORY_RULES])
     return {rule: replace(outcome, rows=sound[outcome.rows]) for rule, outcome in outcomes.items()}
 
@@ -158,6 +178,7 @@ def _mark(broken: ObjectArray, outcomes: dict[str, Outcome]) -> None:
 def _rules(contract: ContractConfig, source: SourceConfig, jump_limit: float) -> dict[str, Rule]:
     """Every rule by its name, at its level."""
     rules = [*_delivery_rules(), *_row_rules(contract), *_history_rules(contract, source, jump_limit)]
+    rules += [among(name, promise, name, [False]) for name, promise in _PROMISES.items()]
     rules += _session_rules(contract)
     levels = contract_levels(contract)
     return {rule.name: replace(rule, level=levels[rule.name]) for rule in rules}
