@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from flows.automations import Applied
+    from models.rulings import ActionsSeen
     from models.settings import Settings
     from models.verification import Verification
     from tasks.score import ScoreResult
@@ -140,6 +141,20 @@ def show_verification(result: "Verification", file: IO[str] | None = None) -> No
     console.print(f"{decided}: {told}.")
     for one in differing:
         console.print(f"✗ {one.what}: {one.why}")
+
+
+def show_actions(seen: "ActionsSeen", file: IO[str] | None = None) -> None:
+    """Splits and what looks like one, and how a person settles them."""
+    console = _console(file)
+    if not seen.actions:
+        console.print("No open question: no suspect split, none that prices contradict.")
+        return
+    table = _table("symbol", "session", "state", "new for one old", "close before ÷ open")
+    for action in seen.actions:
+        ratio = ABSENT if action.ratio is None else significant(action.ratio)
+        table.add_row(action.symbol, str(action.session), action.state, ratio, significant(action.fall))
+    console.print(table)
+    console.print("nocturne splits confirm SYMBOL DATE [RATIO] --reason TEXT, or dismiss, settles one.")
 
 
 def show_automations(applied: "Applied", file: IO[str] | None = None) -> None:

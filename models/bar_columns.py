@@ -14,7 +14,7 @@ import pandas as pd
 
 from models.bar_sequence import BarSequence
 from models.calendar import Calendar, SessionArray
-from models.cleaning import judge, median_returns
+from models.cleaning import Judged, judge, median_returns
 from models.completeness import share_of_usual
 from models.config import DataConfig
 
@@ -117,14 +117,18 @@ def history_columns(frame: pd.DataFrame, history: pd.DataFrame, data: DataConfig
     return numbers.join(_suspicions(known, data).iloc[delivered].reset_index(drop=True))
 
 
+def judged_bars(bars: pd.DataFrame, data: DataConfig) -> Judged:
+    """What a night makes of these bars, sorted by symbol and session, at most one row each."""
+    symbol, _ = pd.factorize(bars["symbol"])
+    session, _ = pd.factorize(bars["session"], sort=True)
+    market = median_returns(bars, symbol, session, data).astype(np.float64)
+    sequence = BarSequence(symbol, session, _prices(bars), bars["volume"].to_numpy(np.float64), market[session])
+    return judge(bars, sequence, data)
+
+
 def _suspicions(bars: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     """(n,) frame of `SUSPICIONS`, of bars sorted by symbol and session, one row each."""
-    symbol, _ = pd.factorize(bars["symbol"])
-    session, days = pd.factorize(bars["session"], sort=True)
-    market = np.zeros(len(days))
-    market[: int(session.max()) + 1] = median_returns(bars, symbol, session, data)
-    sequence = BarSequence(symbol, session, _prices(bars), bars["volume"].to_numpy(np.float64), market[session])
-    judged = judge(bars, sequence, data)
+    judged = judged_bars(bars, data)
     suspect = np.zeros(len(bars), bool)
     suspect[np.flatnonzero(judged.kept)[judged.suspects.rows]] = True
     ticks = judged.ticks

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.actions import SIMPLE_RATIOS, SMALLEST
-from models.bar_sequence import BarSequence
-from models.cleaning import Judged, judge, median_returns
+from models.bar_columns import judged_bars
+from models.cleaning import Judged
 from models.config import DataConfig, RetrainConfig
 from models.panel import PRICES, build_panel
 from models.synthetic import MarketSettings, synthetic_market
@@ -30,13 +30,8 @@ def split_at(ratio: float, at: int = AT, symbol: str = "S00000") -> pd.DataFrame
     return bars
 
 
-def judged(bars: pd.DataFrame, data: DataConfig | None = None) -> Judged:
-    data = data or DataConfig()
-    codes, _ = pd.factorize(bars["symbol"])
-    session, _ = pd.factorize(bars["session"], sort=True)
-    market = median_returns(bars, codes, session, data).astype(np.float64)
-    prices, volume = bars[list(PRICES)].to_numpy(np.float64), bars["volume"].to_numpy(np.float64)
-    return judge(bars, BarSequence(codes, session, prices, volume, market[session]), data)
+def judged(bars: pd.DataFrame) -> Judged:
+    return judged_bars(bars, DataConfig())
 
 
 def suspect_sessions(bars: pd.DataFrame) -> list[str]:
