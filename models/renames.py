@@ -32,7 +32,8 @@ def read_map_files(folder: str) -> Renames:
     files = [path for path in sorted(place.glob("*.csv")) if "map_files" in (place.name, path.name[:9])]
     if not files:
         raise ConfigError(
-            f"No map file in {folder}: looked for map_files*.csv, and for *.csv where that is its name. Name the folder that holds them."
+            f"No map file in {folder}: looked for map_files*.csv, and for *.csv where that is its name. "
+            f"Name the folder that holds them."
         )
     begun: dict[str, set[date]] = {}
     for path in files:
