@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from models.explanation import ExplainedCheck, Explanation, heaviest
 from models.locations import Locations, is_local
 from models.night import NightFiles
 from models.notation import ABSENT, count, duration, flip, moment, passed_or_not, significant, value_and_bound
-from models.records import Account, DeliveryRecord, Finding, NightResult
+from models.records import Account, Check, DeliveryRecord, Finding, NightResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -198,12 +198,23 @@ def _checks(result: NightResult) -> "Table":
     for column in table.columns[2:4]:
         column.justify = "right"
     asked = ""
-    for check in result.checks:
+    checks = _without_passed_leak_checks(result.checks)
+    for check in checks:
         question = GROUPS[check.group] if check.group != asked else ""
         asked = check.group
         sign = Text(passed_or_not(check.passed), style="green" if check.passed else "bold red")
         table.add_row(question, check.name, *value_and_bound(check), sign)
     return table
+
+
+def _without_passed_leak_checks(checks: Sequence[Check]) -> list[Check]:
+    """The checks to show: those for leaks in one row while all pass, since they ask how numbers came about."""
+    leaks = [check for check in checks if check.group == "leak"]
+    if len(leaks) < 2 or not all(check.passed for check in leaks):
+        return list(checks)
+    whole = leaks[0].model_copy(update={"name": f"all {len(leaks)} checks", "value": None, "bound": None})
+    first = checks.index(leaks[0])
+    return [*checks[:first], whole, *(check for check in checks[first:] if check.group != "leak")]
 
 
 def _failed(console: "Console", check: ExplainedCheck) -> None:
