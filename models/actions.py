@@ -222,13 +222,20 @@ def _adjusted_closes(
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.diff(np.log(bars["adj_close"].to_numpy(np.float64)) - sequence.log_prices[:, 3], prepend=np.nan)
         large = sequence.follows & (np.abs(steps) > SMALLEST) & np.isfinite(steps)
-    rows = np.flatnonzero(large & (split == 1) & (cash == 1) & ~dismissed)
+    rows = np.flatnonzero(large & (split == 1) & (cash == 1))
     agrees = _misses(sequence, rows, steps[rows]) < _AGREEMENT * np.abs(steps[rows])
-    rows = rows[agrees]
-    near, distance = _nearest_ratio(-steps[rows], -steps[rows], np.zeros(len(rows)))
-    simple = distance < _SAME_RATIO
-    split[rows[simple]] = near[simple]
-    cash[rows[~simple]] = np.exp(steps[rows[~simple]])
+    at = [
+        int(row) if fits else _beside(sequence, int(row), np.exp(steps[row]))
+        for row, fits in zip(rows, agrees, strict=True)
+    ]
+    for row, place in zip(rows, at, strict=True):
+        if place is None or split[place] != 1 or cash[place] != 1 or dismissed[place]:
+            continue
+        near, distance = _nearest_ratio(-steps[[row]], -steps[[row]], np.zeros(1))
+        if distance[0] < _SAME_RATIO:
+            split[place] = near[0]
+        else:
+            cash[place] = np.exp(steps[row])
     return split, cash
 
 
