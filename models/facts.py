@@ -12,7 +12,7 @@ from models.casting import Times
 from models.delivery import OPTIONAL
 from models.panel import BAR_COLUMNS
 
-VALUES: Final = (*BAR_COLUMNS, *OPTIONAL)
+VALUES: Final = (*BAR_COLUMNS, *OPTIONAL, "coverage")
 COLUMNS: Final = ("symbol", "session", "timestamp", "known_at", "delivery", "sequence", *VALUES)
 
 
@@ -29,7 +29,7 @@ class Sorted:
 
 
 def in_order(bars: pd.DataFrame, known_at: Times, delivery: str, sequence: int) -> pd.DataFrame:
-    """Canonical bars of one delivery as rows of the store, sorted by symbol and session.
+    """Canonical bars of one delivery as rows of the store, sorted by symbol, session and time.
 
     Args:
         bars: (n_rows,) canonical bars.
@@ -39,8 +39,9 @@ def in_order(bars: pd.DataFrame, known_at: Times, delivery: str, sequence: int) 
     """
     rows: pd.DataFrame = bars.reindex(columns=["symbol", "session", "timestamp", *VALUES])
     rows["session"] = rows["session"].dt.date
+    rows["coverage"] = 1.0
     rows = rows.assign(known_at=pd.DatetimeIndex(known_at).tz_localize("UTC"), delivery=delivery, sequence=sequence)
-    return rows.sort_values(["symbol", "session"], kind="stable", ignore_index=True)[list(COLUMNS)]
+    return rows.sort_values(["symbol", "session", "timestamp"], kind="stable", ignore_index=True)[list(COLUMNS)]
 
 
 def sort_out(rows: pd.DataFrame, facts: pd.DataFrame) -> Sorted:
@@ -57,7 +58,7 @@ def sort_out(rows: pd.DataFrame, facts: pd.DataFrame) -> Sorted:
     stored = len(both) - len(rows)
     both = both.sort_values(["symbol", "session", "known_at", "sequence"], kind="stable")
     follows = both.duplicated(["symbol", "session"]).to_numpy()
-    values = both[list(VALUES)].to_numpy(np.float64)
+    values = both[list(VALUES)].fillna({"coverage": 1.0}).to_numpy(np.float64)  # tables of before it was kept
     alike = np.zeros(len(both), bool)
     alike[1:] = ((values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))).all(axis=1)
     back = np.argsort(both.index.to_numpy())[stored:]

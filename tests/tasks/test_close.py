@@ -78,7 +78,9 @@ def recorded(verdict):
 
 
 def test_a_night_that_ended_otherwise_is_not_decided_again_and_the_refusal_says_what_can_be_done():
-    with pytest.raises(ConfigError, match=r"decided before, promote: skill was not shown. Nothing .* nocturne rollback"):
+    with pytest.raises(
+        ConfigError, match=r"decided before, promote: skill was not shown. Nothing .* nocturne rollback"
+    ):
         refuse_second_decision(recorded("promote"), KEEP)
     with pytest.raises(ConfigError, match=r"--force-promote was not heard .* training.seed"):
         refuse_second_decision(recorded("keep"), KEEP.model_copy(update={"what": "promote"}))
