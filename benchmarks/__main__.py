@@ -13,7 +13,16 @@ from typing import Final
 
 from benchmarks.measuring import ROOT, Result, table
 
-BENCHMARKS: Final = ("preparation", "throughput", "convergence", "ensemble", "determinism", "scaling", "night")
+BENCHMARKS: Final = (
+    "deliveries",
+    "preparation",
+    "throughput",
+    "convergence",
+    "ensemble",
+    "determinism",
+    "scaling",
+    "night",
+)
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 HEAD: Final = """# How fast, and against what
 

@@ -10,10 +10,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ConfigDict
 
@@ -24,6 +25,9 @@ GIB: Final = 2**30
 DATA: Final = Path(os.environ.get("BENCHMARK_DATA", ROOT.parent / "shared" / "data"))
 """Real panels, which belong to vendors and lie beside the clone, never in it."""
 LIBRARIES: Final = ("tensorflow", "keras", "numpy", "pandas")
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class Sample(Record):
@@ -161,6 +165,17 @@ def in_own_process(module: str, *arguments: str) -> dict[str, Any]:
     return answer
 
 
+def on_all_cores(work: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+    """What the work says of each item, in their order; each in a process that keeps to one core.
+
+    Args:
+        work: A function of a module, or a `partial` of one.
+        items: What each call is given.
+    """
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_keep_to_one_core) as pool:
+        return list(pool.map(work, items))
+
+
 def machine() -> str:
     """Processor, cores, memory, load before the run, and the versions that decide the speed."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
@@ -216,6 +231,13 @@ def table(result: Result) -> str:
         *(f"* {note}" for note in result.notes),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _keep_to_one_core() -> None:
+    # Small products of matrices wait for each other's threads for longer than they take.
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 def _short(value: float) -> str:

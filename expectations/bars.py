@@ -155,7 +155,6 @@ def _session_bars(
         bars = frame[sound].reset_index(drop=True)
         return bars.assign(most_volume=bars["volume"], coverage=1.0), bar
     bars, bar[sound] = whole_bars(frame[sound], intraday.earlier, intraday.minutes, calendar)
-    bars["session"] = bars["session"].astype("datetime64[s]")
     ended = calendar.closes(bars["session"].to_numpy("datetime64[D]")) <= utc(now)
     return bars.assign(coverage=bars["coverage"].where(ended)), bar
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from great_expectations.core.expectation_validation_result import ExpectationValidationResult
     from great_expectations.data_context import AbstractDataContext
 
-_SEVERITY = {"stop": "critical", "quarantine": "warning", "warn": "info"}
+_SEVERITY = {"stop": "critical", "wait": "warning", "quarantine": "warning", "warn": "info"}
 _RESULT_FORMAT = {
     # With key columns Great Expectations takes 0.3 ms a failing row instead of 0.01; the query would repeat them all.
     "result_format": "COMPLETE",

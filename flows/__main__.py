@@ -200,6 +200,30 @@ def status(
 
 
 @app.command()
+def explain(
+    night: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NIGHT",
+            help="Its id or the beginning of it, its version, or its session (YYYY-MM-DD). Default: the last night.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Why a night ended as it did: what failed, what would have changed it, what weighs most, what to do."""
+    settings = _settings(config, assignments)
+    with _working(debug):
+        from flows import console
+        from tasks.explain import explain as look
+
+        result = look(night, settings.config)
+    _print(result, as_json, console.show_explanation)
+
+
+@app.command()
 def rollback(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded in the ledger.")],
     to: Annotated[
@@ -221,6 +245,26 @@ def rollback(
             progress.listen()
         result = move(reason=reason, to=to, config=settings.config)
     _print(result, as_json, console.show_record)
+
+
+@app.command()
+def verify(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Model that a night decided on.")],
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Prove a past decision once more: every file and field, the rows, the gate's answer. Status 1: one differs."""
+    settings = _settings(config, assignments)
+    with _working(debug):
+        from flows import console
+        from tasks.verify import verify as prove
+
+        result = prove(version, settings.config)
+    _print(result, as_json, console.show_verification)
+    if not result.agrees:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

@@ -9,8 +9,10 @@ from typing import IO, TYPE_CHECKING
 from pydantic import BaseModel
 
 from models.credentials import without_credentials
+from models.explanation import ExplainedCheck, Explanation, heaviest
 from models.locations import Locations, is_local
-from models.notation import ABSENT, count, duration, moment, passed_or_not, significant, value_and_bound
+from models.night import NightFiles
+from models.notation import ABSENT, count, duration, flip, moment, passed_or_not, significant, value_and_bound
 from models.records import Account, DeliveryRecord, Finding, NightResult
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from flows.automations import Applied
     from models.settings import Settings
+    from models.verification import Verification
     from tasks.score import ScoreResult
     from tasks.status import StatusReport
 
@@ -41,7 +44,8 @@ def show_night(result: NightResult, locations: Locations, file: IO[str] | None =
         console.print(_checks(result))
     for check in result.checks:
         if not check.passed:
-            console.print(f"✗ {check.name}: {check.why}")
+            would_pass = f" ({words})" if (words := flip(check)) else ""
+            console.print(f"✗ {check.name}: {check.why}{would_pass}")
     if result.bounds:
         bounds = ", ".join(f"{head} in [0, {significant(bound)}]" for head, bound in result.bounds.items())
         console.print(f"Bounds of the heads: {bounds}")
@@ -98,6 +102,46 @@ def show_status(report: "StatusReport", file: IO[str] | None = None) -> None:
     console.print(table)
 
 
+def show_explanation(told: Explanation, file: IO[str] | None = None) -> None:
+    """What a night decided and why: failed checks in full, passed ones by group, and what to do next."""
+    console = _console(file)
+    console.print(f"Session {told.session}, night {told.night_id}: {told.verdict.upper()}. {told.reason}")
+    before, after = (
+        f"{one} served" if one else "nothing served" for one in (told.champion_before, told.champion_after)
+    )
+    console.print(f"Candidate {told.version or ABSENT}. Before {before}, afterwards {after}.")
+    by_force = ", by force" if told.forced else ""
+    console.print(f"Decided {moment(told.decided_at)} by {told.decided_by}{by_force}.")
+    if told.missing:
+        console.print(told.missing)
+    for check in told.failed:
+        _failed(console, check)
+    if told.passed:
+        console.print(_passed(told))
+    elif told.metrics and not told.failed:
+        show_record(told.metrics, file)
+    console.print("What to do next")
+    for step in told.next_steps:
+        console.print(f"• {step}", soft_wrap=True)  # unbroken, so that a command can be copied
+    if told.same_session:
+        console.print(f"Other nights of this session: {', '.join(told.same_session)}")
+
+
+def show_verification(result: "Verification", file: IO[str] | None = None) -> None:
+    """All that was compared, and what differs once more below."""
+    console = _console(file)
+    table = _table("compared", "", "")
+    for one in result.comparisons:
+        table.add_row(one.what, _SIGNS[one.outcome], one.why)
+    console.print(table)
+    differing = [one for one in result.comparisons if one.outcome == "differs"]
+    decided = f"{result.version}: {result.verdict}, decided at {moment(result.decided_at)}"
+    told = f"{count(len(differing))} of {count(len(result.comparisons))} things differ" if differing else "it is proven"
+    console.print(f"{decided}: {told}.")
+    for one in differing:
+        console.print(f"✗ {one.what}: {one.why}")
+
+
 def show_automations(applied: "Applied", file: IO[str] | None = None) -> None:
     """Which automations the server has now, and where they send to."""
     console = _console(file)
@@ -128,6 +172,7 @@ def show_record(record: BaseModel | Mapping[str, object], file: IO[str] | None =
     console.print(table)
 
 
+_SIGNS = {"same": "✓ same", "differs": "✗ differs", "not checked": "– not checked", "note": "note"}
 _ACCOUNT = ("delivered", "accepted", "revised", "duplicate", "quarantined")
 
 
@@ -143,6 +188,38 @@ def _checks(result: NightResult) -> "Table":
         asked = check.group
         sign = Text(passed_or_not(check.passed), style="green" if check.passed else "bold red")
         table.add_row(question, check.name, *value_and_bound(check), sign)
+    return table
+
+
+def _failed(console: "Console", check: ExplainedCheck) -> None:
+    from rich.padding import Padding
+
+    value, bound = value_and_bound(check)
+    would_pass = f"; {check.would_pass}" if check.would_pass else ""
+    console.print(f"\n✗ {check.name}: {value} ({bound}){would_pass}", style="bold")
+    for line in (check.why, *_weighing(check)):
+        console.print(Padding(line, (0, 0, 0, 2)))
+
+
+def _weighing(check: ExplainedCheck) -> tuple[str, ...]:
+    if check.weighs is not None:
+        sessions, symbols = heaviest(check)
+        return (
+            f"sessions that weigh most (value without): {sessions}",
+            f"symbols that weigh most (value without): {symbols}",
+        )
+    if check.value is None:
+        return ("it has no value, so nothing weighs more than anything else",)
+    if check.asks is None and check.bound is not None:
+        return ("what weighs most was not recorded then",)
+    return ("it is no average over sessions and symbols",)
+
+
+def _passed(told: Explanation) -> "Table":
+    table = _table("passed: it is", "checks", "")
+    table.columns[1].justify = "right"
+    for group, names in told.passed.items():
+        table.add_row(GROUPS[group], count(len(names)), ", ".join(names))
     return table
 
 
@@ -169,7 +246,9 @@ def _places(console: "Console", result: NightResult, locations: Locations) -> No
     mlflow = (
         f"{_short(str(tools / 'mlflow'))} ui --backend-store-uri {_short(without_credentials(locations.tracking_uri))}"
     )
+    decided = NightFiles(locations, result.night_id).has("result.json")
     places = {
+        **({"Why": f"nocturne explain {result.night_id[:8]}"} if decided else {}),
         "Report": _short(result.report or ABSENT),
         "Data Docs": _short(f"{locations.data_docs}/index.html"),
         "Models": mlflow,

@@ -12,7 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from models.credentials import without_credentials
-from models.errors import StoreError
+from models.errors import ConfigError, StoreError
 from models.locations import Locations
 from models.records import LedgerEntry
 from models.registry import Registry
@@ -166,6 +166,37 @@ class Ledger:
                 f"the place is there, writable and not full; if a file of the table is damaged or lost, put it back "
                 f"from a backup. Never delete the ledger: it alone knows what served when."
             ) from error
+
+
+def find_night(entries: Sequence[LedgerEntry], named: str | None, home: str) -> LedgerEntry:
+    """The decision of a night; of several nights of a session the one decided last.
+
+    Args:
+        entries: All of the ledger, oldest first.
+        named: The night's id or the beginning of it, its version, or its session as YYYY-MM-DD; the last when None.
+        home: Where the ledger is, for whoever looked in the wrong one.
+
+    Raises:
+        ConfigError: no night is called so, or the beginning is that of several.
+    """
+    nights = [entry for entry in entries if entry.verdict != "rollback"]
+    if named is None:
+        found = nights[-1:]
+    else:
+        exact = [one for one in nights if named in (one.night_id, one.version, str(one.session))]
+        begun = [one for one in nights if named and one.night_id.startswith(named)]
+        if not exact and len(begun) > 1:
+            which = ", ".join(f"{one.night_id} ({one.session})" for one in begun[-5:])
+            raise ConfigError(f"{named!r} begins the ids of {len(begun)} nights: {which}. Name one of them in full.")
+        found = exact or begun
+    if found:
+        return found[-1]
+    last = ", ".join(f"{one.night_id} ({one.session})" for one in reversed(nights[-3:])) or "none"
+    raise ConfigError(
+        f"No night {named or 'at all'} was decided in {home}. A night is named by its id or the beginning of it, its "
+        f"version, or its session (YYYY-MM-DD); one that decided nothing (--no-promote) leaves nothing to explain. "
+        f"The last: {last}."
+    )
 
 
 def last_move(entries: Sequence[LedgerEntry]) -> LedgerEntry | None:

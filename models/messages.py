@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from models.credentials import without_credentials
 from models.errors import NightStopped, NocturneError
-from models.notation import moment, value_and_bound
+from models.notation import flip, moment, value_and_bound
 from models.records import Check, NightResult, Record
 
 Kind = Literal["promoted", "kept", "waiting", "attention", "stopped", "failed", "rolled back"]
@@ -30,12 +30,19 @@ class FailedCheck(Record):
     check: str
     value: str
     bound: str
+    would_pass: str
+    """The smallest change of the value that would have let it pass; empty where that is no number."""
     why: str
 
     @classmethod
     def of(cls, check: Check) -> "FailedCheck":
         value, bound = value_and_bound(check)
-        return cls(check=check.name, value=value, bound=bound, why=check.why)
+        return cls(check=check.name, value=value, bound=bound, would_pass=flip(check) or "", why=check.why)
+
+    @property
+    def limit(self) -> str:
+        """The bound, and what it would have taken to get there."""
+        return f"{self.bound}; {self.would_pass}" if self.would_pass else self.bound
 
 
 class Message(Record):
@@ -55,7 +62,7 @@ class Message(Record):
         lines = [self.what, f"Why: {self.why}"]
         if self.failed:
             lines.append("Not passed:")
-            lines += [f"• {one.check} {one.value} ({one.bound}): {one.why}" for one in self.failed]
+            lines += [f"• {one.check} {one.value} ({one.limit}): {one.why}" for one in self.failed]
         if self.report:
             lines.append(f"Report: {self.report}")
         return "\n".join(lines)

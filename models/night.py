@@ -40,9 +40,8 @@ class NightRecord(Record):
         """The night of these rows under this configuration and the present code."""
         code = code_hash(PACKAGES)
         settings = config_hash(config)
-        identity = [str(snapshot.session), snapshot.hash, settings, code]
         return cls(
-            night_id=hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16],
+            night_id=night_id_of(snapshot, settings, code),
             snapshot=snapshot,
             config_hash=settings,
             code_hash=code,
@@ -53,6 +52,12 @@ class NightRecord(Record):
     def version(self) -> str:
         """Name of the model that this night makes."""
         return f"{self.snapshot.session}-{self.night_id[:8]}"
+
+
+def night_id_of(snapshot: Snapshot, settings: str, code: str) -> str:
+    """The name of the night of these rows, under settings and code with these hashes."""
+    identity = [str(snapshot.session), snapshot.hash, settings, code]
+    return hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
 
 
 @cache
@@ -92,6 +97,18 @@ class NightFiles:
     def read_record(self, name: str, kind: type[RecordType]) -> RecordType:
         with open_at(self.uri(f"{name}.json"), "r") as file:
             return kind.model_validate_json(file.read())
+
+    def write_whole(self, name: str, content: bytes) -> None:
+        """Write a file of any kind so that nobody ever sees a part of it."""
+        write_whole(self.uri(name), content)
+
+    def read_whole(self, name: str) -> bytes | None:
+        """A file of any kind; None where it is not there."""
+        if not self.has(name):
+            return None
+        with open_at(self.uri(name)) as file:
+            content: bytes = file.read()
+        return content
 
     def read_dataset(self, config: RetrainConfig) -> Dataset:
         """The night's dataset, from the bars and the market's returns that its snapshot wrote."""

@@ -22,7 +22,8 @@ from models.alone import alone
 from models.card import file_hashes
 from models.credentials import untelling, without_credentials
 from models.errors import RegistryError
-from models.locations import Locations, is_local
+from models.locations import Locations, is_local, write_whole
+from models.scratch import scratch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,6 +79,18 @@ class Registry:
             return ()
         with self._explained("read"):
             return tuple(dict.fromkeys(one.tags[_VERSION] for one in self._versions()))
+
+    def metrics(self, version: str) -> dict[str, float]:
+        """What was measured of a registered version; nothing where nothing was ever registered.
+
+        Raises:
+            RegistryError: no such version, or the registry cannot be read.
+        """
+        if self.is_new:
+            return {}
+        with self._explained("read"):
+            run = self._client.get_run(str(self._known(version).run_id))
+            return dict(run.data.metrics)
 
     def register(
         self,
@@ -137,19 +150,63 @@ class Registry:
             RegistryError: no such version, or its files are gone.
         """
         with self._explained("read"):
-            source = str(self._known(version).source)
-            if urlsplit(source).scheme in ("", "file"):
-                directory = self._local(Path(source.removeprefix("file://")))
-            else:
+            known = self._known(version)
+            directory = self._on_this_machine(known)
+            if directory is None:
                 from mlflow.artifacts import download_artifacts
 
-                directory = Path(download_artifacts(artifact_uri=source, tracking_uri=self.locations.tracking_uri))
+                downloaded = download_artifacts(
+                    artifact_uri=str(known.source), tracking_uri=self.locations.tracking_uri
+                )
+                directory = Path(downloaded)
         if not (directory / "saved_model").is_dir():
             raise RegistryError(
                 f"The files of model {version} are gone: {directory} holds no saved_model. Put them back from a "
                 f"backup, or let another version serve with `nocturne rollback --to VERSION`."
             )
         return directory
+
+    def keep_beside(self, version: str, name: str, content: bytes) -> None:
+        """Keep one more file beside the model's directory; what is there already is not written again.
+
+        Raises:
+            RegistryError: no such version, or it cannot be written.
+        """
+        if self.kept_beside(version, name) == content:
+            return
+        with self._explained("written"):
+            known = self._known(version)
+            directory = self._on_this_machine(known)
+            if directory is not None:
+                write_whole(str(directory.parent / name), content)
+                return
+            with scratch("beside") as temporary:
+                (temporary / name).write_bytes(content)
+                self._client.log_artifact(known.run_id, str(temporary / name))
+
+    def kept_beside(self, version: str, name: str) -> bytes | None:
+        """What is kept under this name beside the model's directory; None where nothing is.
+
+        Raises:
+            RegistryError: no such version, or it cannot be read.
+        """
+        with self._explained("read"):
+            known = self._known(version)
+            directory = self._on_this_machine(known)
+            if directory is not None:
+                place = directory.parent / name
+                return place.read_bytes() if place.is_file() else None
+            if all(file.path != name for file in self._client.list_artifacts(known.run_id)):
+                return None
+            with scratch("beside") as temporary:
+                return Path(self._client.download_artifacts(known.run_id, name, str(temporary))).read_bytes()
+
+    def _on_this_machine(self, known: "ModelVersion") -> Path | None:
+        """The directory of a model in a local store; None where its files must be fetched."""
+        source = str(known.source)
+        if urlsplit(source).scheme not in ("", "file"):
+            return None
+        return self._local(Path(source.removeprefix("file://")))
 
     def _local(self, recorded: Path) -> Path:
         """Where a directory of ours is by now: MLflow records whole paths, and a home may be restored elsewhere."""

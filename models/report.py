@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from models import diagnostics, pictures
+from models.explanation import ROLL_BACK, TRY, advice, heaviest
 from models.notation import (
     ABSENT,
     count,
     duration,
     fixed,
+    flip,
     moment,
     passed_or_not,
     percent,
@@ -44,16 +46,6 @@ _QUESTIONS: dict[CheckGroup, str] = {
     "leak": "Has anything seen what it is judged on?",
     "skill": "Has it skill?",
     "champion": "Is it at least as good as the champion?",
-}
-_ADVICE: dict[CheckGroup, str] = {
-    "health": "A health check failed: the model itself is unsound. Compare the learning curves and the histograms "
-    "above with the data findings before anything else; a wrong delivery is the usual cause.",
-    "leak": "Something that was fitted, or a number that it read, knows of what it was judged on. Nothing that was "
-    "measured tonight counts until the sentence of that check is understood: look at what changed in code or sources.",
-    "skill": "Skill was not shown on this evidence. With little history that is common even for a good recipe: more "
-    "sessions or symbols narrow the intervals, a lower floor only hides that they are wide.",
-    "champion": "The candidate was not shown to be as good as the champion, so the champion goes on serving. One such "
-    "night needs no action; several in a row with the same recipe mean that something in the data has changed.",
 }
 _PERCENTILES = ("p1", "p5", "p25", "p75", "p95", "p99", "p99.9", "max")
 _STATISTICS = {
@@ -165,7 +157,28 @@ def _checks(result: NightResult) -> Section:
         for group, question in _QUESTIONS.items()
         if any(check.group == group for check in result.checks)
     )
-    return Section("The gate", tables or (Paragraph("The night ended before any check could be made."),))
+    if not tables:
+        return Section("The gate", (Paragraph("The night ended before any check could be made."),))
+    return Section("The gate", (*tables, *_what_would_flip(result)))
+
+
+def _what_would_flip(result: NightResult) -> tuple[Table, ...]:
+    """Of each failed check with a number, the change that it takes and what weighs most; nothing where none failed."""
+    rows = tuple(
+        (check.name, *value_and_bound(check), words, *heaviest(check))
+        for check in result.checks
+        if (words := flip(check)) is not None
+    )
+    columns = (
+        Column("failed check", width=20),
+        Column("value", numeric=True, width=8),
+        Column("bound", numeric=True, width=10),
+        Column("smallest change", width=16),
+        Column("sessions that weigh most"),
+        Column("symbols that weigh most"),
+    )
+    caption = "What would have let them pass, and what weighs most: in brackets the value without it"
+    return (Table(columns, rows, caption),) if rows else ()
 
 
 def _check_table(question: str, checks: list[Check]) -> Table:
@@ -468,16 +481,15 @@ def _next_steps(result: NightResult) -> Section:
             opening = "It was forced past these checks:"
         blocks += [Paragraph(opening), Bullets(tuple(_missed(check) for check in failed))]
     if result.verdict == "keep":
-        groups = {check.group for check in failed}
-        advice = tuple(text for group, text in _ADVICE.items() if group in groups)
-        blocks.append(Bullets(advice) if advice else Paragraph("No check failed; the reason at the top decided."))
+        decided = Paragraph("No check failed; the reason at the top decided.")
+        blocks.append(Bullets(advice(failed)) if failed else decided)
         blocks.append(Paragraph("Try a change on this very night, without promoting anything:"))
-        blocks.append(Command(f"nocturne retrain --session {result.session} --set SECTION.KEY=VALUE --no-promote"))
+        blocks.append(Command(TRY.format(session=result.session)))
     elif result.champion != result.version:
         blocks.append(Paragraph("The candidate passed, but promotion was not asked for: the alias has not moved."))
     else:
         blocks.append(Paragraph("Nothing needs to be done. If the model misbehaves in service, move back with:"))
-        blocks.append(Command('nocturne rollback --reason "what was seen"'))
+        blocks.append(Command(ROLL_BACK))
     return Section("What to do next", tuple(blocks))
 
 

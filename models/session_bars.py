@@ -53,12 +53,12 @@ def moments(rows: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
         parts: Likewise, of all parts that count.
 
     Returns:
-        `symbol, session, known_at` of the parts, each once, sorted.
+        `symbol, session, known_at` of the parts, each once, by session, symbol and moment.
     """
     since = rows.groupby(KEY, sort=False)["known_at"].min().rename("since").reset_index()
     known = parts[[*KEY, "known_at"]].drop_duplicates().merge(since, on=KEY)
     later = known.loc[known["known_at"] >= known["since"], [*KEY, "known_at"]]
-    return later.sort_values([*KEY, "known_at"], ignore_index=True)
+    return later.sort_values(["session", "symbol", "known_at"], ignore_index=True)
 
 
 def bars_at(asked: pd.DataFrame, parts: pd.DataFrame, calendar: Calendar) -> pd.DataFrame:
@@ -105,8 +105,7 @@ def whole_bars(
     parts = rows.assign(bar=bar, minutes=minutes, mine=True)
     if len(earlier):
         named = parts[[*KEY, "bar"]].drop_duplicates()
-        known = earlier.assign(session=earlier["session"].astype("datetime64[s]"), mine=False)
-        parts = pd.concat([known.merge(named, on=KEY), parts], ignore_index=True)
+        parts = pd.concat([earlier.assign(mine=False).merge(named, on=KEY), parts], ignore_index=True)
     parts = parts.sort_values(["bar", "timestamp", "mine"], kind="stable")
     parts = parts.drop_duplicates(["bar", "timestamp"], keep="last").reset_index(drop=True)
     bars = aggregated(parts, parts["bar"].to_numpy(np.int64), calendar)
@@ -129,12 +128,12 @@ def aggregated(parts: pd.DataFrame, bar: npt.NDArray[np.int64], calendar: Calend
     starts = np.flatnonzero(np.diff(bar, prepend=-1))
     ends = np.append(starts, len(bar))[1:] - 1
     first, last = parts.iloc[starts], parts.iloc[ends]
-    days = first["session"].to_numpy("datetime64[D]")
+    days = first["session"].to_numpy("datetime64[us]")
     opening, high, low, close = (parts[name].to_numpy(np.float64) for name in PRICES)
     columns = {
         "symbol": first["symbol"].to_numpy(),
         "session": first["session"].to_numpy(),
-        "timestamp": pd.Series(days.astype("datetime64[us]")).dt.tz_localize("UTC"),
+        "timestamp": pd.Series(days).dt.tz_localize("UTC"),
         "open": opening[starts],
         "high": np.maximum.reduceat(high, starts),
         "low": np.minimum.reduceat(low, starts),

@@ -217,8 +217,7 @@ class BarsStore:
         """
         where = (ds.field("session") >= first) & (ds.field("session") <= last)
         rows = self._intraday.read(where=where)
-        parts: pd.DataFrame = rows.filter(pc.is_in(rows["symbol"], pa.array(symbols, pa.string()))).to_pandas()
-        return parts
+        return _frame(rows.filter(pc.is_in(rows["symbol"], pa.array(symbols, pa.string()))))
 
     def last_session(self) -> date | None:
         """The newest session of which there is a bar."""
@@ -247,7 +246,7 @@ class BarsStore:
             `symbol, session, timestamp, known_at, delivery, sequence`, prices, volume and optional columns, sorted by
             symbol, session and `known_at`.
         """
-        rows: pd.DataFrame = self._bars.read(_BARS.names).to_pandas()
+        rows = _frame(self._bars.read(_BARS.names))
         ordered = rows.sort_values(["symbol", "session", "known_at", "sequence"], ignore_index=True)
         return ordered[~sort_out(ordered, ordered.iloc[:0]).duplicate].reset_index(drop=True)
 
@@ -310,9 +309,10 @@ class BarsStore:
         """Rows of a table of the sessions of these, but those that an interrupted try of the same delivery left."""
         where = ds.field("delivery") != without
         if len(rows):
-            where &= (ds.field("session") >= rows["session"].min()) & (ds.field("session") <= rows["session"].max())
-        found: pd.DataFrame = table.read(where=where).to_pandas()
-        return found
+            where &= (ds.field("session") >= rows["session"].min().date()) & (
+                ds.field("session") <= rows["session"].max().date()
+            )
+        return _frame(table.read(where=where))
 
     def _facts_after_all(self, intake: Intake, stored: Stored, delivery: str) -> pd.DataFrame:
         """Rows of earlier deliveries that were known later than these and differ from them.
@@ -325,8 +325,8 @@ class BarsStore:
         where = (
             (ds.field("status") == "accepted")
             & (ds.field("known_until") > pa.scalar(revised["known_at"].min(), _MOMENT))
-            & (ds.field("first") <= revised["session"].max())
-            & (ds.field("last") >= revised["session"].min())
+            & (ds.field("first") <= revised["session"].max().date())
+            & (ds.field("last") >= revised["session"].min().date())
             & (ds.field("delivery") != delivery)
         )
         known_later = self._deliveries.read(where=where).to_pylist()
@@ -424,9 +424,15 @@ def _latest(rows: pa.Table) -> pa.Table:
 
 
 def _canonical(rows: pa.Table) -> pd.DataFrame:
-    frame: pd.DataFrame = rows.drop_columns(["known_at", "sequence"]).to_pandas()
-    frame["symbol"] = frame["symbol"].astype("str")
-    frame["session"] = frame["session"].astype("datetime64[s]")
-    frame["coverage"] = frame["coverage"].fillna(1.0)  # tables of before it was kept
+    frame = _frame(rows.drop_columns(["known_at", "sequence"]))
     unneeded = [name for name in OPTIONAL if frame[name].isna().all()]
     return frame.drop(columns=[*unneeded, *(["coverage"] if (frame["coverage"] == 1.0).all() else [])])
+
+
+def _frame(rows: pa.Table) -> pd.DataFrame:
+    """Rows of the bars, whole or in parts, their sessions as datetime64[s]."""
+    frame: pd.DataFrame = rows.to_pandas(date_as_object=False)
+    frame = frame.assign(symbol=frame["symbol"].astype("str"), session=frame["session"].astype("datetime64[s]"))
+    if "coverage" in frame:  # missing in tables of before it was kept
+        frame["coverage"] = frame["coverage"].fillna(1.0)
+    return frame

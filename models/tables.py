@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -14,7 +14,9 @@ from models.errors import StoreError
 from models.records import Record
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from deltalake import DeltaTable, WriterProperties
+
+ROW_GROUP: Final = 65_536
 
 
 class Tidied(Record):
@@ -62,7 +64,11 @@ class Table:
         with self._explained("written"):
             table = self.open() or DeltaTable.create(self.uri, self.schema, mode="ignore")
             grown = {field.name for field in table.schema().fields} != set(self.schema.names)
-            how: dict[str, Any] = {"mode": "append", "schema_mode": "merge" if grown else None}
+            how: dict[str, Any] = {
+                "mode": "append",
+                "schema_mode": "merge" if grown else None,
+                "writer_properties": _writing(),
+            }
             if once is None:
                 write_deltalake(table, rows.cast(self.schema), **how)
                 return True
@@ -97,7 +103,7 @@ class Table:
             if table is None:
                 return None
             before = len(table.file_uris())
-            table.optimize.compact()
+            table.optimize.compact(writer_properties=_writing())
             table.update_incremental()
             unreferenced = table.vacuum(dry_run=True, full=True)
             if unreferenced:  # each deletion is a commit of its own, and most weeks need none
@@ -138,6 +144,13 @@ class Table:
                 f"Check that the place is there, writable and not full; if a file of the table is damaged or lost, "
                 f"put it back from a backup or ingest the kept files under deliveries/ into a new store."
             ) from error
+
+
+def _writing() -> "WriterProperties":
+    """Small groups of rows, so that whoever asks for a few sessions can pass over the others."""
+    from deltalake import WriterProperties
+
+    return WriterProperties(max_row_group_size=ROW_GROUP, compression="ZSTD")
 
 
 def _in_one_line(error: Exception) -> str:

@@ -116,8 +116,8 @@ def refuse_second_decision(recorded: NightResult, forced: Forced | None) -> None
     )
     raise ConfigError(
         f"The night of {recorded.session} ({recorded.night_id}) was decided before, {recorded.verdict}: "
-        f"{recorded.reason.rstrip('.')}. Nothing is decided twice, so --force-{forced.what} was not heard and nothing "
-        f"was run or written. {mend}"
+        f"{recorded.reason.rstrip('.')}. Nothing is decided twice, so --force-{forced.what} was not heard and "
+        f"nothing was trained. {mend}"
     )
 
 

@@ -3,11 +3,15 @@
 Each step is done once, however often it is asked for. The line in the ledger is the decision, and it is written only if
 what serves is still what the candidate was judged against. The alias follows: after a crash between the two the same
 night runs again and ends in the same state, and any other decision puts the alias right as well.
+
+The document that tells the whole decision is written into the night's files before the line that binds it by its hash,
+and laid beside the model after it: a line without its document cannot be, and a crash between the two is mended as the
+alias is.
 """
 
 import getpass
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,9 +21,11 @@ from prefect.cache_policies import NO_CACHE
 from models.card import file_hashes
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
+from models.decision import BOUND_BY, NAME, Decision, Grounds, kept_as, sha256
+from models.gate.inputs import DIRECTORY, read_inputs, read_verdict
 from models.ledger import Ledger
 from models.locations import Locations
-from models.night import NightRecord, local_copy
+from models.night import NightFiles, NightRecord, local_copy
 from models.notation import significant
 from models.records import CandidateRecord, LedgerEntry, Verdict
 from models.registry import Registry
@@ -61,33 +67,26 @@ def promote_candidate(
     locations = Locations(config.storage)
     entry = decided_before(night, locations)
     if entry is None:
-        files = register(night, candidate, verdict, facts, config)
+        grounds = register(night, candidate, verdict, facts, config)
         transcript = clean.reproduce(Registry(locations).fetch(candidate.version))
         proof: Facts = {f"{PROOF}{head}": difference for head, difference in transcript.differences.items()}
-        entry = let_serve(night, candidate.version, verdict, facts | proof, files, judged_against, locations)
+        proven = grounds.model_copy(update={"clean_process": transcript})
+        entry = let_serve(proven, verdict, facts | proof, judged_against, locations)
     sum_up(_summary(entry))
     return entry
 
 
 def let_serve(
-    night: NightRecord,
-    version: str,
-    verdict: Verdict,
-    facts: Facts,
-    files: Mapping[str, str],
-    judged_against: str | None,
-    locations: Locations,
+    grounds: Grounds, verdict: Verdict, facts: Facts, judged_against: str | None, locations: Locations
 ) -> LedgerEntry:
     """Decide for a registered and proven version, if what serves is still `judged_against`; then move the alias."""
 
-    def entry_for(champion: str | None) -> LedgerEntry:
+    def decision_for(champion: str | None) -> Decision:
         if champion == judged_against:
-            return _entry(night, version, files, verdict, facts, (champion, version))
-        return _entry(night, version, files, superseded(verdict, judged_against, champion), facts, (champion, champion))
+            return _decision(grounds, verdict, facts, (champion, grounds.version))
+        return _decision(grounds, superseded(verdict, judged_against, champion), facts, (champion, champion))
 
-    decided = Ledger(locations).decide(night.night_id, entry_for)
-    let_alias_follow(locations)
-    return decided
+    return _decide(grounds.night, decision_for, locations)
 
 
 @task(name="keep champion", cache_policy=NO_CACHE, **RETRIED)
@@ -98,12 +97,12 @@ def keep_champion(
     locations = Locations(config.storage)
     entry = decided_before(night, locations)
     if entry is None:
-        files = register(night, candidate, verdict, facts, config) if candidate is not None else {}
-        version = candidate.version if candidate else None
-        entry = Ledger(locations).decide(
-            night.night_id, lambda champion: _entry(night, version, files, verdict, facts, (champion, champion))
+        grounds = (
+            register(night, candidate, verdict, facts, config)
+            if candidate is not None
+            else Grounds.without_candidate(night, verdict, config)
         )
-        let_alias_follow(locations)
+        entry = _decide(night, lambda champion: _decision(grounds, verdict, facts, (champion, champion)), locations)
     sum_up(_summary(entry))
     return entry
 
@@ -130,11 +129,36 @@ def superseded(verdict: Verdict, judged_against: str | None, champion: str | Non
 
 
 def decided_before(night: NightRecord, locations: Locations) -> LedgerEntry | None:
-    """The decision of this night, if it has one, with the alias where that says."""
+    """The decision of this night, if it has one, with alias and document where that says."""
     decided = Ledger(locations).decision(night.night_id)
     if decided is not None:
-        let_alias_follow(locations)
+        _follow(decided, locations)
     return decided
+
+
+def _decide(night: NightRecord, decision_for: Callable[[str | None], Decision], locations: Locations) -> LedgerEntry:
+    """Write the document and then the line that binds it, once a night; then let all else follow."""
+    files = NightFiles(locations, night.night_id)
+
+    def entry_for(champion: str | None) -> LedgerEntry:
+        decision = decision_for(champion)
+        content = decision.content
+        files.write_whole(kept_as(sha256(content)), content)
+        return decision.line(sha256(content))
+
+    decided = Ledger(locations).decide(night.night_id, entry_for)
+    _follow(decided, locations)
+    return decided
+
+
+def _follow(decided: LedgerEntry, locations: Locations) -> None:
+    """What follows from a line in the ledger: the alias, and the document beside the model."""
+    let_alias_follow(locations)
+    if decided.version is None:
+        return
+    document = NightFiles(locations, decided.night_id).read_whole(kept_as(decided.hashes.get(BOUND_BY, "")))
+    if document is not None:  # None: decided before documents were kept
+        Registry(locations).keep_beside(decided.version, NAME, document)
 
 
 def let_alias_follow(locations: Locations) -> None:
@@ -166,11 +190,11 @@ def register(
     facts: Facts,
     config: RetrainConfig,
     trial: bool = False,
-) -> dict[str, str]:
+) -> Grounds:
     """The candidate with its settings, numbers and hashes into the registry, without any alias.
 
     Returns:
-        SHA-256 of every file of it, the out-of-sample frame among them, by relative path.
+        What a decision on it rests on, with the SHA-256 of every file of it and of all rows that the gate read.
     """
     measured = {**facts, **verdict.metrics}
     settings = config.model_dump(mode="json", include={"targets", "network", "training", "gate"})
@@ -182,33 +206,14 @@ def register(
             metrics={_plain(name): value for name, value in measured.items() if value is not None},
             tags={**_hashes(night), "verdict": verdict.verdict, "trial": str(trial).lower()},
         )
-        return file_hashes(directory)
+        gate = directory / DIRECTORY
+        return Grounds.of(night, candidate, config, read_inputs(gate), read_verdict(gate), file_hashes(directory))
 
 
-def _entry(
-    night: NightRecord,
-    version: str | None,
-    files: Mapping[str, str],
-    verdict: Verdict,
-    facts: Facts,
-    champions: tuple[str | None, str | None],
-) -> LedgerEntry:
-    """The line of the ledger; `champions` are what served before and what serves after."""
-    before, after = champions
-    return LedgerEntry(
-        night_id=night.night_id,
-        session=night.snapshot.session,
-        as_of=night.snapshot.as_of,
-        decided_at=datetime.now(UTC),
-        verdict=verdict.verdict,
-        reason=verdict.reason,
-        version=version,
-        champion_before=before,
-        champion_after=after,
-        actor=verdict.decided_by or actor(),
-        hashes={**_hashes(night), **files},
-        facts=facts,
-    )
+def _decision(grounds: Grounds, verdict: Verdict, facts: Facts, champions: tuple[str | None, str | None]) -> Decision:
+    """The document; `champions` are what served before and what serves after."""
+    who = verdict.decided_by or actor()
+    return Decision.of(grounds, verdict, champions, decided_at=datetime.now(UTC), actor=who, facts=facts)
 
 
 def _hashes(night: NightRecord) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Markets that tests share: the real demo panel, and synthetic ones with a known answer."""
 
 from collections.abc import Iterator
+from datetime import date
 from importlib.metadata import distribution
 
 import pandas as pd
@@ -47,6 +48,7 @@ def exported(make_market, tmp_path_factory):
     from models.export import export_candidate
     from models.features import summaries
     from models.fit import Material, fit
+    from models.gate.inputs import DIRECTORY, GateFrames, GateInputs, ask_gate, write_inputs, write_verdict
     from models.panel import build_panel, windows
 
     config = RetrainConfig.model_validate(
@@ -72,7 +74,14 @@ def exported(make_market, tmp_path_factory):
     )
     directory = tmp_path_factory.mktemp("exported")
     export_candidate(fitted.trunk, card, next(windows(data.panel, data.evidence[:16], 21)), directory)
-    pd.DataFrame({"session": pd.to_datetime(["2015-08-19"]), "symbol": ["S000"]}).to_parquet(
-        directory / "evidence.parquet"
-    )
+    evidence = pd.DataFrame({"session": pd.to_datetime(["2015-08-19"]), "symbol": ["S000"]})
+    evidence.to_parquet(directory / "evidence.parquet")
+    inputs = GateInputs(
+        config=config.gate, targets=config.targets, exchange="XNYS", relative=True, heads=config.network.heads,
+        losses=config.training.losses, scales=scales, session=date(2015, 8, 20), agreement=0.0,
+        trained_until=data.trained_until.item(), findings=(), leaks=(), placebo=None, champion=None, anchor=None,
+        processor="some",
+    )  # fmt: skip
+    write_inputs(directory / DIRECTORY, inputs, {})
+    write_verdict(directory / DIRECTORY, ask_gate(inputs, GateFrames(evidence, {})))
     return directory

@@ -7,6 +7,7 @@
     verdict    the decision and its reason, from the checks of the three
     influence  which sessions and symbols weigh most in a check that failed
     forcing    a person's word in place of the gate's, as far as it goes
+    inputs     all that these read, kept with the model so that the gate can be asked again
 
 Whether anything that was fitted has seen what it is judged on is asked in `models.leaks`, and must pass as well.
 Everything is pure: frames and records in, checks and a verdict out. docs/gate.md tells it to people.

@@ -38,6 +38,9 @@ MIN_CORRELATION: Final = 0.3
 """Volatility clusters so strongly that less means rows and predictions do not belong together."""
 MIN_DIRECTION_SPREAD: Final = 0.001
 """Smallest sd of P(up): an AUC of 0.505 comes with about 0.004."""
+MAX_FROM_PRIOR: Final = 0.1
+"""Largest distance of the mean P(up) from the training rows' share of ups: twice the sd with which an AUC of 0.56
+comes."""
 MAX_DISAGREEMENT: Final = 1e-5
 """Largest difference, relative to a head's scale, of one row's output alone, in a batch and with later bars there."""
 
@@ -124,12 +127,16 @@ def _direction(evidence: Evidence) -> tuple[Check, ...]:
     p_up = evidence.column("p_up")
     inside = _inside(p_up, 1.0)
     share, spread = float(np.mean(inside)), float(np.std(p_up))
-    why = f"P(up) varies by {fixed(spread)} (sd) between rows; a constant ranks nothing"
+    mean, prior = float(np.mean(p_up)), float(np.mean(evidence.column("p_up_prior")))
     in_range = at_least("direction_in_range", "health", share, 1.0, f"{percent(share, 2)} of P(up) lie in [0, 1]")
+    why = f"P(up) varies by {fixed(spread)} (sd) between rows; a constant ranks nothing"
     varied = at_least("direction_spread", "health", spread, MIN_DIRECTION_SPREAD, why)
+    why = f"P(up) is {fixed(mean, 3)} on average; of the training rows {fixed(prior, 3)} went up"
+    near = at_most("direction_near_prior", "health", abs(mean - prior), MAX_FROM_PRIOR, why)
     return (
         weighed(in_range, evidence, lambda rows: rows.mean(inside)),
         weighed(varied, evidence, lambda rows: standard_deviation(rows, p_up)),
+        near,
     )
 
 

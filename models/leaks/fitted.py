@@ -13,7 +13,7 @@ from models.features import summaries, summary_names
 from models.leaks.sample import Sample
 from models.notation import count, significant
 from models.offset import Standardisation, fit_direction_line, fit_offset
-from models.panel import FloatArray, IntArray, Panel
+from models.panel import FloatArray, IntArray, Panel, eligible
 from models.records import Check, at_least, at_most
 from models.splits import Split
 from models.targets import label_reach
@@ -38,6 +38,7 @@ def fitted_checks(
     """
     return (
         _label_end(dataset, splits, evidence),
+        _trained_until(dataset, splits),
         _repeated_rows(evidence),
         _selected_rows(dataset, splits, evidence),
         _repeated_windows(dataset, splits),
@@ -47,21 +48,38 @@ def fitted_checks(
 
 def _label_end(dataset: Dataset, splits: Sequence[Split], evidence: pd.DataFrame) -> Check:
     """The rows that were really fitted on, against the rows that were really judged, fold by fold."""
-    panel, reach = dataset.panel, label_reach(dataset.config.targets)
+    panel = dataset.panel
     gaps, told = [], []
     for fold, rows in evidence.groupby("fold"):
         split = next((one for one in splits if one.fold == fold), None)
-        seen = np.concatenate(_fitted_rows(dataset, split, splits)) if split else np.empty(0, np.int64)
-        if not len(seen):
+        ends = _last_label_end(dataset, split, splits) if split else None
+        if ends is None:
             gaps.append(float("nan"))
             told.append(f"fold {fold} has no known training rows")
             continue
-        ends = int(panel.session[seen].max()) + reach
         first = rows["session"].min()
         gaps.append(float(np.searchsorted(panel.sessions, np.datetime64(first, "D")) - ends))
         told.append(f"fold {fold} is judged from {first:%Y-%m-%d} on, its last label ended {_day(panel, ends)}")
     gap = float(np.min(gaps)) if gaps else float("nan")
     return at_least("label_end", "leak", gap, 1, f"sessions between, {significant(gap)}: {'; '.join(told)}")
+
+
+def _trained_until(dataset: Dataset, splits: Sequence[Split]) -> Check:
+    """Whether each model's training ended when it says: by this date it is later kept from rows that it has seen."""
+    late, told = [], []
+    for split in splits:
+        ends = _last_label_end(dataset, split, splits)
+        late.append(float("nan") if ends is None else float(ends - split.trained_until))
+        told.append(f"fold {split.fold} says {_day(dataset.panel, split.trained_until)}")
+    by = float(np.max(late)) if late else float("nan")
+    why = f"the last label that was fitted on ended {significant(by)} sessions after trained_until at most"
+    return at_most("trained_until", "leak", by, 0, f"{why}: {'; '.join(told)}")
+
+
+def _last_label_end(dataset: Dataset, split: Split, splits: Sequence[Split]) -> int | None:
+    """Position of the session on which the last label of the fitted rows ends; None without rows."""
+    seen = np.concatenate(_fitted_rows(dataset, split, splits))
+    return int(dataset.panel.session[seen].max()) + label_reach(dataset.config.targets) if len(seen) else None
 
 
 def _fitted_rows(dataset: Dataset, split: Split, splits: Sequence[Split]) -> tuple[IntArray, IntArray]:
@@ -195,7 +213,8 @@ def _measured(dataset: Dataset) -> Mapping[str, FloatArray]:
     scaling = Standardisation.of(seen, train)
     offset = fit_offset(seen, targets, train, scaling, network.spans, dataset.config.training.losses)
     line = fit_direction_line(seen, targets.direction, train, train, scaling)
-    forecasts = baselines(dataset.panel, targets, [(train, train)], seen, summary_names(network.spans))
+    rows = np.union1d(train, _on_the_eve(dataset))
+    forecasts = baselines(dataset.panel, targets, [(train, rows)], seen, summary_names(network.spans))
     scales = dataset.scales().values()
     return {
         "standardisation": np.concatenate([scaling.mean, scaling.sd]),
@@ -205,6 +224,17 @@ def _measured(dataset: Dataset) -> Mapping[str, FloatArray]:
         "baselines": forecasts.select_dtypes("number").to_numpy(float),
         "number of training rows": np.array([len(train), len(dataset.validation)], float),
     }
+
+
+def _on_the_eve(dataset: Dataset) -> IntArray:
+    """Rows just before the first judged session: their bars are known, their labels end in what was made noise.
+
+    A baseline that is fitted on what it forecasts would move by them, one that is fitted on training rows does not.
+    """
+    panel, config = dataset.panel, dataset.config
+    first = dataset.split.evidence[0]
+    known = eligible(panel, config.network.window, config.data.min_present)
+    return np.flatnonzero(known & (panel.session >= first - label_reach(config.targets)) & (panel.session < first))
 
 
 def _relative(once: FloatArray, again: FloatArray) -> float:

@@ -182,8 +182,8 @@ def serving(exported, tmp_path_factory) -> tuple[Path, Json]:
     locations = Locations(config_at(str(home)).storage)
     with CleanProcess.start() as clean:
         first = promote_candidate.fn(night(1), candidate(1, exported), PROMOTE, {}, None, clean, config_at(str(home)))
-    files = register(night(2), candidate(2, exported), PROMOTE, {}, config_at(str(home)))
-    let_serve(night(2), "v2", PROMOTE, first.facts, files, "v1", locations)
+    grounds = register(night(2), candidate(2, exported), PROMOTE, {}, config_at(str(home)))
+    let_serve(grounds, PROMOTE, first.facts, "v1", locations)
     shutil.copytree(home, place / "before")
     register(night(3), candidate(3, exported), PROMOTE, first.facts, config_at(str(home)))
     shutil.copytree(home, place / "registered")
@@ -236,6 +236,7 @@ def test_a_decision_killed_anywhere_leaves_one_champion_and_is_made_once(job, st
     wanted, found = crashes(commit, n, seed=n)
     assert all(one_loadable_champion(one["after_the_crash"], exported) for one in found)
     assert all(one["in_the_end"] == wanted for one in found)
+    assert all(wanted["documents"])
     assert {steps_of_a_decision(one) for one in found} >= STEPS[starts_in]
 
 

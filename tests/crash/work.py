@@ -13,13 +13,14 @@ from models.calendar import Calendar
 from models.card import file_hashes
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
+from models.decision import BOUND_BY, NAME, sha256
 from models.delivered_file import receive
 from models.delivery import Reading, known_at, parse
 from models.errors import RegistryError
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightRecord
-from models.records import Account, CandidateRecord, DeliveryRecord, Snapshot, Verdict
+from models.records import Account, CandidateRecord, DeliveryRecord, LedgerEntry, Snapshot, Verdict
 from models.registry import Registry
 from models.store import BarsStore
 from tasks.ingest import _check, bring_in
@@ -102,10 +103,8 @@ def ingest(order: Json) -> Json:
 def promote(order: Json) -> Json:
     """Everything that a promotion writes; the proof between the two steps writes nothing and was given before."""
     config = config_at(order["home"])
-    files = register(night(3), candidate(3, Path(order["exported"])), PROMOTE, order["proof"], config)
-    return let_serve(night(3), "v3", PROMOTE, order["proof"], files, "v2", Locations(config.storage)).model_dump(
-        mode="json"
-    )
+    grounds = register(night(3), candidate(3, Path(order["exported"])), PROMOTE, order["proof"], config)
+    return let_serve(grounds, PROMOTE, order["proof"], "v2", Locations(config.storage)).model_dump(mode="json")
 
 
 def keep(order: Json) -> Json:
@@ -183,7 +182,14 @@ def look_at_champion(order: Json) -> Json:
             [one.night_id if one.verdict != "rollback" else "by hand", one.verdict, one.version, one.champion_after]
             for one in ledger.entries()
         ],
+        "documents": [_is_documented(one, registry) for one in ledger.entries() if one.verdict != "rollback"],
     }
+
+
+def _is_documented(decided: LedgerEntry, registry: Registry) -> bool:
+    """Whether the document that the ledger's line binds lies beside the model."""
+    document = registry.kept_beside(str(decided.version), NAME)
+    return document is not None and sha256(document) == decided.hashes[BOUND_BY]
 
 
 def _told(rows: Sequence[Json], without: Sequence[str] = ()) -> list[str]:

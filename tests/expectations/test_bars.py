@@ -223,3 +223,10 @@ def test_the_demo_panel_s_seven_missing_sessions_are_found_by_date(demo_bars):
     found = {found.rule: found for found in demo_report(demo_bars).findings}["missing_sessions"]
     assert found.count == len(absent) == 7
     assert absent[-2:].astype(str).tolist() == ["2009-11-04", "2010-08-18"]
+
+
+def test_a_session_that_came_by_half_may_wait_for_the_rest(delivery):
+    report = check(delivery.iloc[:-6], levels={"completeness": "wait"})
+    (found,) = [found for found in report.findings if found.rule == "completeness"]
+    assert (found.level, found.count) == ("wait", 1)
+    assert not report.stopped_by

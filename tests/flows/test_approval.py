@@ -25,6 +25,7 @@ from models.night import NightRecord
 from models.records import Snapshot, Verdict, at_least
 from tasks.close import Outcome
 from tasks.ingest import bring_in
+from tasks.verify import verify
 from tests.real_prefect import server, until
 from tests.small_nights import config_at, deliver, settings_of
 
@@ -96,6 +97,7 @@ def test_a_night_that_somebody_approves_is_promoted_and_the_ledger_says_who_and_
     entry = Ledger(Locations(config.storage)).decision(night.night_id)
     assert entry.actor == "Ann"
     assert entry.reason.startswith("approved by Ann: the checks convince me. The gate said: first champion")
+    assert verify(night.version, config).agrees, "a person's word is part of the document"
     assert "of log-HAR on the same rows" in ann.saw["description"], "the checks stand in the form"
     assert ann.saw["schema"]["properties"]["decision"]["enum"] == ["approve", "keep"]
     assert ann.saw["states"] == [StateType.PAUSED, StateType.PAUSED, StateType.RUNNING], "wrong answers are refused"

@@ -51,7 +51,8 @@ def test_the_configuration_is_checked_before_anything_heavy_is_imported(argument
 
 
 def test_the_commands_are_those_of_the_manual():
-    assert COMMANDS == ["ingest", "retrain", "score", "status", "rollback", "synthetic", "up", "down", "show-config"]
+    looking, serving = ["score", "status", "explain", "rollback", "verify"], ["up", "down", "show-config"]
+    assert ["ingest", "retrain", *looking, "synthetic", *serving] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -140,6 +141,12 @@ def test_status_of_an_empty_home_says_that_nothing_serves_and_where_it_looked(no
     assert "Nothing serves" in out
     assert f"Looked in {tmp_path / 'home'}" in out
     assert not (tmp_path / "home").exists(), "to look at a mistyped home makes none"
+
+
+def test_a_night_that_was_never_decided_cannot_be_explained(nocturne):
+    status, out, err = nocturne("explain", "2024-07-03")
+    assert (status, out) == (2, "")
+    assert "No night 2024-07-03 was decided in " in err
 
 
 def test_show_config_says_where_each_value_came_from(nocturne, tmp_path):

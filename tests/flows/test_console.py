@@ -11,6 +11,7 @@ from flows.running import Process, Running, remember, started_at
 from models.config import StorageConfig
 from models.freshness import Freshness
 from models.locations import Locations
+from models.night import NightFiles
 from models.records import Account, DeliveryRecord, Finding, NightResult, at_least, at_most
 from tasks.status import ChampionStatus, NightStatus, StatusReport
 
@@ -62,6 +63,7 @@ def test_a_night_ends_with_its_verdict_and_what_serves(shown):
 def test_each_failed_check_says_why(shown):
     text = shown(NIGHT)
     assert "✗ direction AUC, lower end: The interval [0.4912, 0.52] holds 0.5." in text
+    assert "(+0.0088 would have passed)" in text
     assert "No row is near the bound." not in text
 
 
@@ -74,6 +76,12 @@ def test_a_night_says_how_to_look_further(shown, tmp_path):
     assert "reports/2024-05-02.html" in text
     assert "mlflow ui --backend-store-uri" in text
     assert "prefect server start" in text
+
+
+def test_a_night_that_decided_something_says_how_to_have_it_explained_and_a_trial_does_not(shown, tmp_path):
+    assert "nocturne explain" not in shown(NIGHT)
+    NightFiles(Locations(StorageConfig(home=str(tmp_path))), NIGHT.night_id).write_record("result", NIGHT)
+    assert "Why         nocturne explain 01234567\n" in shown(NIGHT)
 
 
 def test_a_repeated_night_says_so(shown):

@@ -12,34 +12,18 @@ import pytest
 from flows.retrain import earn, plan, retrain
 from flows.score import score
 from models import dataset as dataset_module
-from models.errors import ConfigError, DeliveryError, DeliveryStopped, TargetsStopped
+from models.errors import ConfigError, DeliveryError, DeliveryStopped, RegistryError, TargetsStopped
 from models.ledger import Ledger
 from models.locations import Locations
 from models.registry import Registry
 from models.store import BarsStore
 from models.timings import Timings
 from tasks.snapshot import identify_night
+from tasks.verify import verify
 from tests.models.test_targets import old_fault
 from tests.small_nights import config_at, deliver
 
 pytestmark = pytest.mark.usefixtures("prefect")
-
-
-@pytest.fixture(scope="module")
-def market(make_market):
-    return make_market(n_symbols=40, n_sessions=231, edge=0.5, seed=4, restless=0.17)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def first_night(home, market):
-    """History but for its last session, and the night on it."""
-    history = market[market["session"] < market["session"].max()]
-    return retrain(config=config_at(home), deliveries=[deliver(history, home / "in", "history.csv")])
 
 
 def test_the_first_healthy_night_leaves_a_champion(first_night, home):
@@ -145,12 +129,14 @@ def test_a_trial_that_convinces_somebody_is_promoted_by_force_and_once_only(firs
     assert (kept.verdict, kept.champion, kept.forced.by) == ("keep", trial.version, "Ann")
 
 
-def test_another_seed_on_the_same_session_is_judged_and_superseded(first_night, home):
-    other = retrain(config=config_at(home, training={"seed": 2}))
-    assert other.night_id != first_night.night_id
-    assert other.reason.startswith("superseded")
-    assert {check.name for check in other.checks if check.group == "champion"} >= {"later_session", "auc_to_champion"}
-    assert other.champion == first_night.version
+def test_another_seed_on_the_same_session_is_judged_and_superseded(first_night, kept_night):
+    assert kept_night.night_id != first_night.night_id
+    assert kept_night.reason.startswith("superseded")
+    assert {check.name for check in kept_night.checks if check.group == "champion"} >= {
+        "later_session",
+        "auc_to_champion",
+    }
+    assert kept_night.champion == first_night.version
 
 
 def test_a_later_session_is_compared_with_the_champion(first_night, home, market):
@@ -178,6 +164,8 @@ def test_a_trial_decides_nothing(first_night, home):
     trial = retrain(config=config_at(home, training={"seed": 5}), promote=False)
     assert trial.champion == before[-1].champion_after
     assert ledger.entries() == before
+    with pytest.raises(RegistryError, match="as a trial"):
+        verify(trial.version, config_at(home))
 
 
 def test_a_plan_says_what_would_be_read_and_writes_nothing(first_night, home):
@@ -227,6 +215,16 @@ def test_a_night_without_bars_of_its_own_session_ends_with_no_data(first_night, 
     night = retrain(session=date(2016, 3, 1), config=config_at(home))
     assert night.verdict == "keep"
     assert night.reason.startswith("no data")
+
+
+def test_a_night_without_a_candidate_cannot_be_forced_to_promote_and_the_ledger_says_who_wanted_it(first_night, home):
+    config = config_at(home, training={"seed": 31})
+    ledger = Ledger(Locations(config.storage))
+    serving = ledger.champion_version()
+    night = retrain(session=date(2016, 3, 1), config=config, force="promote", force_reason="it must", force_by="Ann")
+    assert (night.verdict, night.champion, night.forced) == ("keep", serving, None)
+    told = "not forced, since there is no candidate; Ann asked for it: it must; the gate said: no data"
+    assert ledger.decision(night.night_id).reason.startswith(told)
 
 
 def test_an_empty_store_says_how_to_fill_it(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 import models.features as features_module
 import models.panel as panel_module
+from models.baselines import baselines
 from models.config import RetrainConfig
 from models.dataset import Dataset
 from models.leaks import leak_checks
@@ -19,7 +20,7 @@ from models.leaks.sample import Sample
 from models.leaks.scan import single_feature
 from models.offset import Standardisation
 from models.panel import build_panel
-from models.splits import rows_between
+from models.splits import Split, rows_between
 from models.synthetic import MarketSettings, synthetic_market
 from models.targets import compute_targets
 
@@ -217,6 +218,11 @@ def test_training_up_to_the_judged_sessions_without_a_purge_is_caught(dataset, e
     assert "label_end" in fitted(dataset, evidence, [closer])
 
 
+def test_a_model_that_says_its_training_ended_before_its_labels_did_is_caught(dataset, evidence, monkeypatch):
+    monkeypatch.setattr(Split, "trained_until", property(lambda self: self.validation[1] - 1))
+    assert fitted(dataset, evidence) == {"trained_until"}
+
+
 def test_a_fold_that_nobody_trained_is_no_evidence(dataset, evidence):
     assert "label_end" in fitted(dataset, evidence.assign(fold=7))
 
@@ -254,8 +260,18 @@ def test_standardising_over_the_judged_sessions_too_is_caught(dataset, evidence,
 def test_scales_from_the_judged_sessions_are_caught_by_name(dataset, evidence, monkeypatch):
     monkeypatch.setattr(Dataset, "train", property(lambda self: self.rows))
     checks = fitted_checks(dataset, Sample.of(dataset), dataset.plan.splits, evidence)
-    assert failed(checks) == {"label_end", "refit", "repeated_windows"}
+    assert failed(checks) == {"label_end", "trained_until", "refit", "repeated_windows"}
     assert "scales" in next(check.why for check in checks if check.name == "refit")
+
+
+def test_baselines_that_are_fitted_on_the_rows_that_they_forecast_are_caught_by_name(dataset, evidence, monkeypatch):
+    def knowing(panel, targets, parts, *arguments):
+        return baselines(panel, targets, [(rows, rows) for _, rows in parts], *arguments)
+
+    monkeypatch.setattr("models.leaks.fitted.baselines", knowing)
+    checks = fitted_checks(dataset, Sample.of(dataset), dataset.plan.splits, evidence)
+    assert failed(checks) == {"refit"}
+    assert "moved: baselines (" in next(check.why for check in checks if check.name == "refit")
 
 
 # What no structure shows

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import StorageConfig
-from models.errors import StoreError
-from models.ledger import Ledger, line_of_champions
+from models.errors import ConfigError, StoreError
+from models.ledger import Ledger, find_night, line_of_champions
 from models.locations import Locations
 from models.records import LedgerEntry
 
@@ -136,3 +136,36 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 def test_the_champion_is_the_end_of_its_line(versions):
     entries = [entry(f"n{i}", version=f"v{v}", after=f"v{v}") for i, v in enumerate(versions)]
     assert line_of_champions(entries)[-1] == f"v{versions[-1]}"
+
+
+NIGHTS = (
+    entry("aa11", version="2020-06-01-aa11", day=1),
+    entry("ab22", "keep", version=None, day=2),
+    entry("cd33", "keep", version="2020-06-02-cd33", day=2),
+    entry("ee44", "rollback", version="2020-06-01-aa11", day=3),
+)
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("ab22", "ab22"),
+        ("ab", "ab22"),
+        ("2020-06-01-aa11", "aa11"),  # its night, not the rollback to it
+        ("2020-06-02", "cd33"),  # the last of that session
+        (None, "cd33"),
+    ],
+)
+def test_a_night_is_found_by_whatever_it_is_called(named, found):
+    assert find_night(NIGHTS, named, "here").night_id == found
+
+
+@pytest.mark.parametrize("named", ["zz", "2020-06-03", "ee44", "", "2020-06"])
+def test_what_is_no_night_is_refused_with_the_last_ones(named):
+    with pytest.raises(ConfigError, match=r"decided in here.*The last: cd33 "):
+        find_night(NIGHTS, named, "here")
+
+
+def test_the_beginning_of_several_nights_names_them():
+    with pytest.raises(ConfigError, match=r"'a' begins the ids of 2 nights: aa11 .*, ab22 "):
+        find_night(NIGHTS, "a", "here")

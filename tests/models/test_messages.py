@@ -26,7 +26,7 @@ def test_a_kept_champion_is_told_with_the_failed_check_its_value_and_its_bound()
         "v1 serves, as before. The candidate v2 does not.\n"
         "Why: 1 of 24 checks failed\n"
         "Not passed:\n"
-        "• volatility_to_har 1.126 (max 1.02): QLIKE is 0.993 times that of log-HAR\n"
+        "• volatility_to_har 1.126 (max 1.02; −0.106 would have passed): QLIKE is 0.993 times that of log-HAR\n"
         "Report: reports/n.html"
     )
 

@@ -194,6 +194,18 @@ def test_a_server_that_serves_its_own_artifacts_gives_them_back(server, exported
     registry = Registry(Locations(StorageConfig(home=str(tmp_path / "home"), tracking_uri=server)))
     register(registry, "v1", exported)
     assert file_hashes(registry.fetch("v1")) == file_hashes(exported)
+    assert registry.kept_beside("v1", "decision.json") is None
+    registry.keep_beside("v1", "decision.json", b"promote")
+    assert registry.kept_beside("v1", "decision.json") == b"promote"
+
+
+def test_what_is_kept_beside_a_model_is_none_of_its_files_and_the_last_word_counts(registry, exported):
+    register(registry, "v1", exported)
+    assert registry.kept_beside("v1", "decision.json") is None
+    for word in (b"keep", b"promote"):
+        registry.keep_beside("v1", "decision.json", word)
+        assert registry.kept_beside("v1", "decision.json") == word
+    assert file_hashes(registry.fetch("v1")) == file_hashes(exported)
 
 
 def test_the_alias_moves_and_goes(registry, exported):

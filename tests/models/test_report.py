@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from models.records import Check, Forced
+from models.records import Check, Forced, Influence, Weighs, above
 from models.report import NightMaterial, night_page, render_html, render_markdown
 from tests import synthetic_night
 
@@ -165,3 +165,19 @@ def test_a_forced_night_says_so_above_its_numbers(short_night):
     assert "It was forced past these checks:" in render_markdown(
         replace(short_night, result=short_night.result.model_copy(update={"forced": forced}))
     )
+
+
+def test_below_the_checks_stands_what_would_have_let_them_pass_and_what_weighs_most(short_night):
+    heavy = Influence(name="S07", value_without=0.5013)
+    floor = above("direction floor", "skill", 0.4988, 0.5, "why").model_copy(
+        update={"weighs": Weighs(symbols=(heavy,))}
+    )
+    result = short_night.result.model_copy(update={"checks": (floor,)})
+    gate = render_markdown(replace(short_night, result=result)).split("## The gate")[1].split("## ")[0]
+    assert "| more than +0.0012 would have passed | — | S07 (0.5013) |" in gate
+
+
+def test_where_nothing_failed_there_is_nothing_to_flip(short_night):
+    passed = tuple(check for check in short_night.result.checks if check.passed)
+    result = short_night.result.model_copy(update={"checks": passed})
+    assert "would have let them pass" not in render_markdown(replace(short_night, result=result))

@@ -105,7 +105,7 @@ def test_daily_bars_have_no_spacing_whatever_their_time():
 
 def delivered(frame: pd.DataFrame, known_at: str, sequence: int) -> pd.DataFrame:
     moment = pd.Timestamp(known_at, tz="UTC").as_unit("us")
-    return frame.assign(known_at=moment, sequence=sequence, delivery=f"d{sequence}", session=frame["session"].dt.date)
+    return frame.assign(known_at=moment, sequence=sequence, delivery=f"d{sequence}")
 
 
 def test_each_moment_has_the_bar_of_all_that_was_known_then():

@@ -292,7 +292,7 @@ def half_of(market: pd.DataFrame) -> pd.DataFrame:
 def test_half_the_symbols_stop_a_delivery_and_a_level_releases_it(desk, market):
     message = desk.stopped(half_of(market))
     assert "completeness" in message
-    assert "2015-01-14: 4 symbols, 40% of the usual number" in message
+    assert "2015-01-14: 4 symbols, 40% of those that usually deliver" in message
     assert desk.bars().empty
     released = desk.ingest(half_of(market), "contract.levels.completeness=warn")
     assert released.account.accepted == len(half_of(market))

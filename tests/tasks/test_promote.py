@@ -9,6 +9,7 @@ import pytest
 from models.card import file_hashes
 from models.clean_process import CleanProcess
 from models.config import RetrainConfig
+from models.decision import BOUND_BY, NAME, sha256
 from models.errors import CandidateRejected, ConfigError, RegistryError, StoreError
 from models.ledger import Ledger
 from models.locations import Locations
@@ -19,6 +20,7 @@ from tasks.close import Outcome, close_night
 from tasks.evaluate import EvidenceRecord
 from tasks.promote import keep_champion, let_serve, promote_candidate, register, superseded
 from tasks.rollback import let_serve_again, move_back
+from tasks.verify import verify
 
 PROMOTE = Verdict(verdict="promote", reason="earned it")
 KEEP = Verdict(verdict="keep", reason="not shown")
@@ -26,17 +28,36 @@ FACTS = {"volatility_scale": 0.15}
 
 
 @pytest.fixture(scope="module")
-def empty_home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("promotions")
-    Registry(Locations(RetrainConfig.model_validate({"storage": {"home": str(home)}}).storage)).prepare()
-    return home
+def homes(exported, tmp_path_factory):
+    """Homes in which no, one and two candidates were promoted: made once, since each proof starts a TensorFlow."""
+    made = [tmp_path_factory.mktemp("promotions")]
+    Registry(Locations(config_at(made[0]).storage)).prepare()
+    for number in (1, 2):
+        made.append(shutil.copytree(made[-1], tmp_path_factory.mktemp("promotions") / "home"))
+        promote(number, exported, config_at(made[-1]))
+    return made
 
 
 @pytest.fixture
-def config(empty_home, tmp_path):
-    """A configuration whose registry has its database already, with artifacts of its own."""
-    shutil.copytree(empty_home / "mlflow", tmp_path / "mlflow")
-    return RetrainConfig.model_validate({"storage": {"home": str(tmp_path)}})
+def config(homes, tmp_path):
+    """A configuration whose registry has its database already, and nothing else."""
+    return config_at(shutil.copytree(homes[0], tmp_path / "home"))
+
+
+@pytest.fixture
+def after_v1(homes, tmp_path):
+    """The same after the promotion of v1."""
+    return config_at(shutil.copytree(homes[1], tmp_path / "home"))
+
+
+@pytest.fixture
+def after_v2(homes, tmp_path):
+    """The same after v1 and then v2."""
+    return config_at(shutil.copytree(homes[2], tmp_path / "home"))
+
+
+def config_at(home) -> RetrainConfig:
+    return RetrainConfig.model_validate({"storage": {"home": str(home)}})
 
 
 def night(number: int) -> NightRecord:
@@ -73,6 +94,18 @@ def state(config):
     return Registry(locations).champion(), Ledger(locations).champion_version(), len(Ledger(locations).entries())
 
 
+def test_a_document_that_a_crash_kept_from_its_model_is_laid_there_by_the_same_night(exported, config):
+    registry = Registry(Locations(config.storage))
+    keep_champion.fn(night(1), candidate(1, exported), KEEP, FACTS, config)
+    whole = registry.kept_beside("v1", NAME)
+    beside = registry.fetch("v1").parent / NAME
+    for left in (None, whole[:100]):
+        beside.unlink() if left is None else beside.write_bytes(left)
+        entry = keep_champion.fn(night(1), candidate(1, exported), KEEP, FACTS, config)
+        assert registry.kept_beside("v1", NAME) == whole
+        assert entry.hashes[BOUND_BY] == sha256(whole)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_a_crash_after_any_step_is_mended_by_the_same_night(steps, exported, config):
     registry = Registry(Locations(config.storage))
@@ -87,25 +120,22 @@ def test_a_crash_after_any_step_is_mended_by_the_same_night(steps, exported, con
     assert registry.versions() == ("v1",)
 
 
-def test_an_alias_that_says_something_else_than_the_ledger_is_put_right_by_the_next_night(exported, config):
-    promote(1, exported, config)
-    register(night(2), candidate(2, exported), PROMOTE, FACTS, config)
-    Registry(Locations(config.storage)).move_champion("v2")
-    entry = keep_champion.fn(night(3), None, KEEP, FACTS, config)
+def test_an_alias_that_says_something_else_than_the_ledger_is_put_right_by_the_next_night(exported, after_v1):
+    register(night(2), candidate(2, exported), PROMOTE, FACTS, after_v1)
+    Registry(Locations(after_v1.storage)).move_champion("v2")
+    entry = keep_champion.fn(night(3), None, KEEP, FACTS, after_v1)
     assert entry.champion_after == "v1"
-    assert state(config) == ("v1", "v1", 2)
+    assert state(after_v1) == ("v1", "v1", 2)
 
 
 @pytest.mark.slow
-def test_a_rollback_while_a_candidate_is_proven_is_not_overridden(exported, config):
-    promote(1, exported, config)
-    promote(2, exported, config)
-    files = register(night(3), candidate(3, exported), PROMOTE, FACTS, config)
-    move_back.fn("v2 drifts", None, config)
-    entry = let_serve(night(3), "v3", PROMOTE, FACTS, files, "v2", Locations(config.storage))
+def test_a_rollback_while_a_candidate_is_proven_is_not_overridden(exported, after_v2):
+    grounds = register(night(3), candidate(3, exported), PROMOTE, FACTS, after_v2)
+    move_back.fn("v2 drifts", None, after_v2)
+    entry = let_serve(grounds, PROMOTE, FACTS, "v2", Locations(after_v2.storage))
     assert (entry.verdict, entry.champion_after) == ("keep", "v1")
     assert entry.reason == "superseded: judged against v2, but meanwhile v1 serves"
-    assert state(config) == ("v1", "v1", 4)
+    assert state(after_v2) == ("v1", "v1", 4)
 
 
 @pytest.mark.slow
@@ -117,12 +147,11 @@ def test_a_promotion_while_a_rollback_is_proven_is_not_overridden(exported, conf
     assert state(config) == ("v3", "v3", 3)
 
 
-def test_a_ledger_that_is_gone_is_no_fresh_start(exported, config):
-    promote(1, exported, config)
-    shutil.rmtree(Locations(config.storage).table("ledger"))
-    for read in (Ledger.champion_version, lambda ledger: ledger.append(promote(1, exported, config))):
+def test_a_ledger_that_is_gone_is_no_fresh_start(exported, after_v1):
+    shutil.rmtree(Locations(after_v1.storage).table("ledger"))
+    for read in (Ledger.champion_version, lambda ledger: ledger.append(promote(1, exported, after_v1))):
         with pytest.raises(StoreError, match=r"gone, but the registry .* has the champion v1"):
-            read(Ledger(Locations(config.storage)))
+            read(Ledger(Locations(after_v1.storage)))
 
 
 def test_the_decision_names_what_it_rests_on(exported, config):
@@ -133,30 +162,27 @@ def test_the_decision_names_what_it_rests_on(exported, config):
     assert entry.facts["clean_direction"] <= 1e-6
 
 
-def test_a_candidate_that_does_not_reproduce_leaves_alias_and_ledger_alone(exported, config, tmp_path):
-    promote(1, exported, config)
+def test_a_candidate_that_does_not_reproduce_leaves_alias_and_ledger_alone(exported, after_v1, tmp_path):
     altered = shutil.copytree(exported, tmp_path / "altered")
     with np.load(altered / "golden.npz") as golden:
         arrays = dict(golden)
     np.savez(altered / "golden.npz", **{**arrays, "direction": arrays["direction"] + 1e-3})
     with pytest.raises(CandidateRejected, match="direction"):
-        promote(2, altered, config)
-    assert state(config) == ("v1", "v1", 1)
+        promote(2, altered, after_v1)
+    assert state(after_v1) == ("v1", "v1", 1)
 
 
-def test_a_kept_candidate_can_be_looked_at_and_does_not_serve(exported, config):
-    promote(1, exported, config)
-    keep_champion.fn(night(2), candidate(2, exported), KEEP, FACTS, config)
-    assert Registry(Locations(config.storage)).versions() == ("v2", "v1")
-    assert state(config) == ("v1", "v1", 2)
+def test_a_kept_candidate_can_be_looked_at_and_does_not_serve(exported, after_v1):
+    keep_champion.fn(night(2), candidate(2, exported), KEEP, FACTS, after_v1)
+    assert Registry(Locations(after_v1.storage)).versions() == ("v2", "v1")
+    assert state(after_v1) == ("v1", "v1", 2)
 
 
-def test_a_candidate_that_never_served_is_no_place_to_go_back_to(exported, config):
-    promote(1, exported, config)
-    keep_champion.fn(night(2), candidate(2, exported), KEEP, FACTS, config)
+def test_a_candidate_that_never_served_is_no_place_to_go_back_to(exported, after_v1):
+    keep_champion.fn(night(2), candidate(2, exported), KEEP, FACTS, after_v1)
     with pytest.raises(RegistryError, match="v2 has never served"):
-        move_back.fn("why not", "v2", config)
-    assert state(config) == ("v1", "v1", 2)
+        move_back.fn("why not", "v2", after_v1)
+    assert state(after_v1) == ("v1", "v1", 2)
 
 
 def test_a_night_that_ran_again_with_other_files_serves_those(exported, config, tmp_path):
@@ -170,17 +196,15 @@ def test_a_night_that_ran_again_with_other_files_serves_those(exported, config, 
 
 @pytest.mark.usefixtures("prefect")
 @pytest.mark.slow
-def test_a_rollback_while_a_night_is_judged_is_not_overridden(exported, config):
-    promote(1, exported, config)
-    promote(2, exported, config)
+def test_a_rollback_while_a_night_is_judged_is_not_overridden(exported, after_v2):
     judged = EvidenceRecord(agreement=0.0, findings=(), champion="v2")
-    move_back.fn("v2 drifts", None, config)
+    move_back.fn("v2 drifts", None, after_v2)
     with CleanProcess.start() as clean:
         outcome = Outcome(PROMOTE, candidate(3, exported), None, judged)
-        result = close_night(night(3), outcome, clean, config, True)
+        result = close_night(night(3), outcome, clean, after_v2, True)
     assert result.verdict == "keep"
     assert result.reason.startswith("superseded")
-    assert state(config) == ("v1", "v1", 4)
+    assert state(after_v2) == ("v1", "v1", 4)
 
 
 def test_a_decided_night_is_not_decided_again(exported, config):
@@ -188,24 +212,24 @@ def test_a_decided_night_is_not_decided_again(exported, config):
     assert keep_champion.fn(night(1), None, KEEP, FACTS, config) == first
 
 
-def test_rollback_goes_back_and_says_who_and_why(exported, config, monkeypatch):
+def test_rollback_goes_back_and_says_who_and_why(after_v2, monkeypatch):
     monkeypatch.setenv("NOCTURNE_ACTOR", "desk")
-    promote(1, exported, config)
-    promote(2, exported, config)
-    result = move_back.fn("it drifts", None, config)
+    result = move_back.fn("it drifts", None, after_v2)
     assert (result.champion_before, result.champion, result.actor) == ("v2", "v1", "desk")
-    assert state(config) == ("v1", "v1", 3)
-    assert Ledger(Locations(config.storage)).entries()[-1].reason == "it drifts"
+    assert state(after_v2) == ("v1", "v1", 3)
+    assert Ledger(Locations(after_v2.storage)).entries()[-1].reason == "it drifts"
+    for version in ("v1", "v2"):  # what was decided on them stays proven, but for the night, which never was
+        compared = verify(version, after_v2).comparisons
+        assert [one.what for one in compared if one.outcome == "differs"] == ["night"]
 
 
 @pytest.mark.parametrize(
     ("to", "words"), [(None, "first champion"), ("v1", "serves already"), ("v9", "v9 has never served")]
 )
-def test_a_rollback_that_leads_nowhere_is_refused(exported, config, to, words):
-    promote(1, exported, config)
+def test_a_rollback_that_leads_nowhere_is_refused(after_v1, to, words):
     with pytest.raises(RegistryError, match=words):
-        move_back.fn("why not", to, config)
-    assert state(config) == ("v1", "v1", 1)
+        move_back.fn("why not", to, after_v1)
+    assert state(after_v1) == ("v1", "v1", 1)
 
 
 def test_a_rollback_says_why(config):
@@ -219,13 +243,11 @@ def test_a_rollback_where_nothing_serves_is_refused(config):
 
 
 @pytest.mark.slow
-def test_a_rollback_to_a_damaged_model_moves_nothing(exported, config):
-    promote(1, exported, config)
-    promote(2, exported, config)
-    (Registry(Locations(config.storage)).fetch("v1") / "saved_model" / "saved_model.pb").write_bytes(b"damaged")
+def test_a_rollback_to_a_damaged_model_moves_nothing(after_v2):
+    (Registry(Locations(after_v2.storage)).fetch("v1") / "saved_model" / "saved_model.pb").write_bytes(b"damaged")
     with pytest.raises(CandidateRejected, match="cannot load"):
-        move_back.fn("why not", None, config)
-    assert state(config) == ("v2", "v2", 2)
+        move_back.fn("why not", None, after_v2)
+    assert state(after_v2) == ("v2", "v2", 2)
 
 
 def test_nobody_promotes_by_force_what_was_judged_against_something_that_no_longer_serves():

@@ -36,7 +36,7 @@ def test_a_decided_night_is_told_once_in_the_form_that_slack_takes(received, too
     assert message.keys() == {"text"}
     assert message["text"].startswith(f"*Nocturne {night.session}: promoted nothing*")
     assert f"Why: {night.reason}" in message["text"]
-    assert "• enough_history 39 (min 120)" in message["text"]
+    assert "• enough_history 39 (min 120; +81 would have passed)" in message["text"]
     assert message["text"].endswith(f"Report: {night.report}")
 
 

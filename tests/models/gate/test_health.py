@@ -22,6 +22,7 @@ def evidence(**columns):
     realised = sigma * np.exp(0.3 * random.normal(size=N))
     healthy = {
         "p_up": 0.5 + 0.02 * random.normal(size=N),
+        "p_up_prior": np.full(N, 0.5),
         "volatility": sigma * np.sqrt(np.mean((realised / sigma) ** 2)),
         "volatility_target": realised,
     }
@@ -92,6 +93,16 @@ def test_a_head_is_held_to_the_functional_that_its_own_loss_promises():
 
 def test_a_constant_p_up_has_collapsed():
     assert failing(evidence(p_up=lambda values: 0 * values + 0.53)) == {"direction_spread"}
+
+
+def test_another_heads_output_in_the_place_of_p_up_is_far_from_the_share_of_ups():
+    assert failing(evidence(p_up=lambda p: 0.015 + p / 100)) == {"direction_near_prior", "direction_spread"}
+    assert failing(evidence(p_up=lambda p: p - 0.11)) == {"direction_near_prior"}
+
+
+def test_p_up_is_measured_against_what_went_up_in_training_and_not_against_one_half():
+    rising = evidence(p_up=lambda p: p + 0.15, p_up_prior=lambda prior: prior + 0.12)
+    assert not failing(rising)
 
 
 def test_a_probability_above_one_is_out_of_range():

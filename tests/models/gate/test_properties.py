@@ -11,7 +11,7 @@ from tests.models.gate.test_verdict import CONFIG, HEALTHY, PREDICTIONS, check, 
 EASY = HEALTHY.model_copy(update={"policy": "always_if_healthy"})
 """Asks for the least that can be asked for."""
 
-ASKED_OF_ALL = (*PREDICTIONS, "direction", "volatility_target", "magnitude_target")
+ASKED_OF_ALL = (*PREDICTIONS, "direction", "volatility_target", "magnitude_target", "p_up_prior")
 """Columns without which no policy promotes."""
 BASELINES = ("volatility_har", "magnitude_ewma", "p_up_volatility_only")
 """Columns without which skill is not proven."""

@@ -50,6 +50,7 @@ def market(skill=0.1, seed=0, n_sessions=N_SESSIONS):
         "magnitude_target": magnitude,
         "volatility_har": 1.05 * rms * sigma * np.exp(0.1 * random.normal(size=shape)),
         "magnitude_ewma": mean * sigma * np.exp(0.3 * random.normal(size=shape)),
+        "p_up_prior": np.full(shape, 0.5),
         "p_up_volatility_only": 0.5 + 0.01 * random.normal(size=shape),
         "reversal": random.normal(size=shape),
         "direction_next_close": direction,
