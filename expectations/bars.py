@@ -13,10 +13,13 @@ from expectations.rules import Outcome, Rule, among, bar_namer, between, finding
 from models.bar_columns import SUSPICIONS, history_columns, row_columns, schema_columns, session_columns
 from models.calendar import Calendar
 from models.config import ContractConfig, DataConfig, Level, RuleLevels, SourceConfig
+from models.delivery import utc
 from models.records import Finding
+from models.session_bars import whole_bars
 
 ObjectArray = npt.NDArray[np.object_]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 ROW_RULES = (
     "missing_value",
@@ -28,10 +31,11 @@ ROW_RULES = (
     "conflicting_rows",
     "future_session",
     "not_a_session",
+    "outside_session",
 )
 """Rules about one row, in the order in which a row that broke several is counted."""
-HISTORY_RULES = ("jump", "stale_run", "saturated_volume", *SUSPICIONS)
-"""Rules about what a sound row says beside the sessions before it."""
+HISTORY_RULES = ("jump", "stale_run", "saturated_volume", *SUSPICIONS, "partial_session")
+"""Rules about what a session's sound bar says, beside the sessions before it and by itself."""
 SESSION_RULES = ("completeness", "missing_sessions")
 """Rules about whole sessions."""
 _PROMISES = dict(
@@ -48,6 +52,16 @@ _PROMISES = dict(
         strict=True,
     )
 )
+
+
+@dataclass(frozen=True)
+class Intraday:
+    """What there is to know of a delivery of intraday bars."""
+
+    minutes: float
+    """Length of each bar."""
+    earlier: pd.DataFrame
+    """Stored intraday bars of the same sessions, as known when these became known."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,7 @@ def check_bars(
     name: str,
     docs: str | None,
     data: DataConfig | None = None,
+    intraday: Intraday | None = None,
 ) -> BarsReport:
     """Check one delivery against the contract.
 
@@ -106,6 +121,7 @@ def check_bars(
         name: What the Data Docs call this run, for example the delivered file's name.
         docs: Local directory of the Data Docs; None builds none.
         data: Limits of jumps and series, as the panel of a night has them; None: the defaults.
+        intraday: Of bars that are parts of a session; None for daily bars.
     """
     data = data or DataConfig()
     rules = _rules(contract, source, data.jump_limit)
@@ -116,11 +132,14 @@ def check_bars(
         columns = row_columns(frame, calendar, now)
         rows = suite.check(columns, [rules[rule] for rule in ROW_RULES])
         _mark(broken, rows)
-        past = _check_history(suite, frame, np.flatnonzero(broken == ""), history, rules, data)
-        _mark(broken, past)
+        bars, bar = _session_bars(frame, broken == "", intraday, calendar, now)
+        past = _check_history(suite, bars, history, rules, data)
+        _mark(broken, {rule: replace(outcome, rows=_rows_of(outcome, bar)) for rule, outcome in past.items()})
         in_time = frame.loc[columns["in_session"] & (columns["days_ahead"] <= 0), "session"]
         sessions = session_columns(frame[broken == ""], in_time, history, calendar)
-        findings += [finding(outcome, "rows", bar_namer(frame)) for outcome in (rows | past).values()]
+        findings += [finding(outcome, "rows", bar_namer(frame)) for outcome in rows.values()]
+        unit = "rows" if intraday is None else "session bars"
+        findings += [finding(outcome, unit, bar_namer(bars)) for outcome in past.values()]
         findings += _check_sessions(suite, sessions, rules)
     suite.publish()
     return BarsReport(tuple(findings), broken)
@@ -138,18 +157,32 @@ def _check_delivery(suite: Suite, frame: pd.DataFrame, rules: dict[str, Rule]) -
     return [finding(columns, "columns", name), finding(rows, "rows")]
 
 
+def _session_bars(
+    frame: pd.DataFrame, sound: BoolArray, intraday: Intraday | None, calendar: Calendar, now: datetime
+) -> tuple[pd.DataFrame, IntArray]:
+    """The bars that sound rows make, and the bar of each row of the frame, −1 for a row that is not sound.
+
+    `most_volume` is the largest volume of the rows of each; `coverage` is missing while the session lasts.
+    """
+    bar = np.full(len(frame), -1, np.int64)
+    if intraday is None:
+        bar[sound] = np.arange(sound.sum())
+        bars = frame[sound].reset_index(drop=True)
+        return bars.assign(most_volume=bars["volume"], coverage=1.0), bar
+    bars, bar[sound] = whole_bars(frame[sound], intraday.earlier, intraday.minutes, calendar)
+    ended = calendar.closes(bars["session"].to_numpy("datetime64[D]")) <= utc(now)
+    return bars.assign(coverage=bars["coverage"].where(ended)), bar
+
+
+def _rows_of(outcome: Outcome, bar: IntArray) -> IntArray:
+    return np.flatnonzero(np.isin(bar, outcome.rows))
+
+
 def _check_history(
-    suite: Suite,
-    frame: pd.DataFrame,
-    sound: IntArray,
-    history: pd.DataFrame,
-    rules: dict[str, Rule],
-    data: DataConfig,
+    suite: Suite, bars: pd.DataFrame, history: pd.DataFrame, rules: dict[str, Rule], data: DataConfig
 ) -> dict[str, Outcome]:
-    bars = frame.iloc[sound].reset_index(drop=True)
-    columns = history_columns(bars, history, data).assign(volume=bars["volume"])
-    outcomes = suite.check(columns, [rules[rule] for rule in HISTORY_RULES])
-    return {rule: replace(outcome, rows=sound[outcome.rows]) for rule, outcome in outcomes.items()}
+    columns = history_columns(bars, history, data).assign(volume=bars["most_volume"], coverage=bars["coverage"])
+    return suite.check(columns, [rules[rule] for rule in HISTORY_RULES])
 
 
 def _check_sessions(suite: Suite, sessions: pd.DataFrame, rules: dict[str, Rule]) -> list[Finding]:
@@ -205,6 +238,7 @@ def _row_rules(contract: ContractConfig) -> list[Rule]:
         among("conflicting_rows", "rows of one symbol and time say the same", "conflicts", [False]),
         between("future_session", "no session is later than today at the exchange", "days_ahead", high=0),
         among("not_a_session", "the exchange was open that day", "in_session", [True]),
+        among("outside_session", "an intraday bar lies within the trading hours", "in_hours", [True]),
     ]
 
 
@@ -212,11 +246,13 @@ def _history_rules(contract: ContractConfig, source: SourceConfig, jump_limit: f
     longest, counter = contract.stale_sessions, contract.saturated_volume * source.volume_factor
     still = f"the four prices stand still for at most {longest} sessions"
     below = f"volume is below a full counter, {counter:,.0f} shares"
+    covered = f"bars cover at least {contract.min_coverage:.0%} of a session that has ended"
     move = f"a close moves by at most {jump_limit:.0%} from the one before"
     return [
         between("jump", move, "jump", low=-jump_limit, high=jump_limit),
         between("stale_run", still, "stale_run", high=longest),
         between("saturated_volume", below, "volume", high=counter, strict=True),
+        between("partial_session", covered, "coverage", low=contract.min_coverage),
     ]
 
 

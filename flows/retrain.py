@@ -12,7 +12,7 @@ from flows.train import train_where_it_belongs
 from flows.turn import let_older_nights_go_first
 from models.calendar import Calendar
 from models.clean_process import CleanProcess
-from models.completeness import waits_for_the_rest
+from models.completeness import refuse_partial, waits_for_the_rest
 from models.config import DEFAULT, Day, RetrainConfig
 from models.errors import ConfigError, DeadlinePassed
 from models.gate import too_little_history
@@ -140,6 +140,7 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
             f"arrival unless told otherwise: see --known-at of `nocturne ingest`"
         )
         return Outcome(Verdict(verdict="keep", reason=why))
+    refuse_partial(snapshot.session, snapshot.coverage, config.contract)
     if why := waits_for_the_rest(snapshot, config.contract):
         return Outcome(Verdict(verdict="keep", reason=why))
     with timings("targets"):

@@ -53,10 +53,11 @@ def row_columns(frame: pd.DataFrame, calendar: Calendar, now: datetime) -> pd.Da
         (n_rows,) frame: `missing_values` and `infinite_values` counted per row; `symbol_is_safe`; `lowest_price`;
         `ohlc_excess`, how far the four prices leave low ≤ open, close ≤ high, as a share of the highest price
         (0 = not at all); `volume`; `conflicts`, another row with the same key says something else; `days_ahead` of
-        today's date at the exchange; `in_session`. NaN where a missing value forbids an answer.
+        today's date at the exchange, of an intraday bar its start ahead of now; `in_session`; `in_hours`, the exchange
+        trades at the time of the bar (daily bars always). NaN where a missing value forbids an answer.
     """
     prices = _prices(frame)
-    today = pd.Timestamp(now).tz_convert(calendar.time_zone).tz_localize(None).normalize()
+    in_session = _of_distinct(frame["session"], lambda days: calendar.is_session(_days(days)))
     return pd.DataFrame(
         {
             "missing_values": _count(frame[list(COLUMNS)].isna().to_numpy()),
@@ -66,8 +67,9 @@ def row_columns(frame: pd.DataFrame, calendar: Calendar, now: datetime) -> pd.Da
             "ohlc_excess": _ohlc_excess(prices),
             "volume": frame["volume"].to_numpy(np.float64),
             "conflicts": conflicting(frame),
-            "days_ahead": ((frame["session"] - today) / pd.Timedelta(days=1)).to_numpy(np.float64),
-            "in_session": _of_distinct(frame["session"], lambda days: calendar.is_session(_days(days))),
+            "days_ahead": _days_ahead(frame, calendar, now),
+            "in_session": in_session,
+            "in_hours": frame["in_hours"].to_numpy() | ~in_session if "in_hours" in frame else True,
         }
     )
 
@@ -198,6 +200,14 @@ def conflicting(frame: pd.DataFrame) -> BoolArray:
     answer = np.empty(len(frame), bool)
     answer[order] = conflict[keys]
     return answer & frame[["symbol", "timestamp"]].notna().all(axis=1).to_numpy()
+
+
+def _days_ahead(frame: pd.DataFrame, calendar: Calendar, now: datetime) -> FloatArray:
+    if "in_hours" in frame:  # a session that begins the evening before is not of tomorrow once it trades
+        ahead = frame["timestamp"] - pd.Timestamp(now)
+    else:
+        ahead = frame["session"] - pd.Timestamp(now).tz_convert(calendar.time_zone).tz_localize(None).normalize()
+    return np.asarray(ahead / pd.Timedelta(days=1), np.float64)
 
 
 def _kind(column: pd.Series, wanted: str) -> str:

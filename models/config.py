@@ -158,6 +158,11 @@ class SourceConfig(Section):
     """strptime format of the timestamps, for example %Y%m%d. Default: ISO 8601 or a typed column."""
     time_zone: str = "UTC"
     """Time zone of timestamps that carry none."""
+    bar_minutes: float | None = Field(None, gt=0, le=720)
+    """Length of intraday bars, in minutes. Default: the usual time between two bars of a symbol and day, and daily bars
+    where a delivery holds one of each. State it where single bars are delivered."""
+    bar_stamp: Literal["start", "end"] = "start"
+    """Whether the timestamp of an intraday bar is its start or its end."""
     volume_factor: float = Field(1.0, gt=0)
     """Delivered volume × this = shares. 100 where the source counts round lots."""
     known_at_column: str | None = None
@@ -264,6 +269,8 @@ class RuleLevels(Section):
     """No session is later than today at the exchange."""
     not_a_session: RowLevel = "quarantine"
     """The exchange was open that day."""
+    outside_session: RowLevel = "quarantine"
+    """An intraday bar lies within the trading hours. warn: it counts to the session of its date."""
     jump: RowLevel = "warn"
     """A close moves by no more than jump_limit."""
     stale_run: RowLevel = "warn"
@@ -282,6 +289,8 @@ class RuleLevels(Section):
     """Prices are in the unit of those before, not 100 times or a hundredth. In the panel: an absent bar."""
     zero_volume_move: RowLevel = "warn"
     """A price without a trade is the one before. In the panel: an absent bar."""
+    partial_session: WholeLevel = "warn"
+    """Bars cover min_coverage of each session that has ended."""
     completeness: SessionLevel = "stop"
     """The newest session brings most of the symbols that usually deliver. wait: its rows are stored, and its night
     trains nothing until the rest has come."""
@@ -297,6 +306,9 @@ class ContractConfig(Section):
     completeness_floor: float = Field(0.5, ge=0, le=1)
     """The newest session must bring at least this share of the symbols that usually deliver: those with a bar in half
     of the last 30 sessions."""
+    min_coverage: float = Field(0.9, ge=0, le=1)
+    """Share of a session that its intraday bars must cover; below it the session is partial, and a night of it stops or
+    waits by the level of completeness."""
     stale_sessions: PositiveInt = 5
     """The same four prices on more sessions in a row than this is a stale run."""
     saturated_volume: float = Field(2_147_483_647, gt=0)

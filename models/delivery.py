@@ -13,12 +13,13 @@ import pyarrow as pa
 
 from models import casting
 from models.calendar import Calendar
-from models.casting import Times
+from models.casting import Mask, Stamps, Times
 from models.config import RetrainConfig, SourceConfig
 from models.credentials import holds_secret, without_credentials
 from models.delivered_file import Cells, Csv, DeliveredFile, Lines, Parquet, open_table, receive
 from models.errors import ConfigError, DeliveryError
 from models.records import Record
+from models.session_bars import is_part_of_a_session, usual_spacing
 
 KnownAtRule = Literal["stated", "column", "file name", "arrival", "bar close (bulk load)"]
 BULK_LOAD: Final = "bar close (bulk load)"
@@ -49,6 +50,21 @@ class Reading(Record):
     def calendar(self) -> Calendar:
         return Calendar(self.exchange)
 
+    def with_bar_minutes(self, minutes: float, guessed: float | None, name: str) -> "Reading":
+        """The same for bars of the length that the store holds of these sessions: few bars do not tell their own.
+
+        Raises:
+            DeliveryError: the delivery's bars cannot be of that length.
+        """
+        if self.source.bar_minutes is not None or (guessed or minutes) % minutes:
+            raise DeliveryError(
+                f"Cannot bring in {name}: its bars are of {self.source.bar_minutes or guessed:g} minutes, those in the "
+                f"store of the same symbols and sessions of {minutes:g}, and their volumes would count twice. "
+                f"Deliver one length of bars into a store, or mend source.bar_minutes."
+            )
+        source = self.source.model_copy(update={"bar_minutes": minutes})
+        return self.model_copy(update={"source": source})
+
 
 @dataclass(frozen=True)
 class RawDelivery:
@@ -57,7 +73,8 @@ class RawDelivery:
     file: DeliveredFile
     frame: pd.DataFrame
     """Canonical bars, RangeIndex, in delivered order: symbol, session, timestamp, open, high, low, close, volume
-    and those of split_ratio, dividend, adj_close that the file has. Prices and volume may be NaN or infinite."""
+    and those of split_ratio, dividend, adj_close that the file has. Prices and volume may be NaN or infinite.
+    Of intraday bars `timestamp` is the start of each and `in_hours` says whether the exchange trades then."""
     line: Lines
     """(n_rows,) line of the file that each row stands on, counted from 1; of Parquet the number of the row."""
     unreadable: Lines
@@ -68,6 +85,10 @@ class RawDelivery:
     """The rows on these lines as JSON, as delivered."""
     reading: Reading
     """How all this was read."""
+    bar_minutes: float | None = None
+    """Length of the bars where they are parts of a session; None for one bar a session."""
+    has_times: bool = False
+    """Whether some timestamp carries a time of day."""
 
     @property
     def delivered(self) -> int:
@@ -79,7 +100,7 @@ def read_delivery(uri: str, source: SourceConfig, exchange: str = "XNYS") -> Raw
     """Receive and parse a delivered file.
 
     Raises:
-        DeliveryError: the file is missing, is no table, lacks columns, or holds intraday bars.
+        DeliveryError: the file is missing, is no table or lacks columns.
     """
     return parse(receive(uri), Reading(source=source, exchange=exchange))
 
@@ -88,7 +109,7 @@ def parse(file: DeliveredFile, reading: Reading) -> RawDelivery:
     """Read Parquet, CSV (also gzipped) or a tar archive that holds `prices.csv`; the content decides, not the name.
 
     Raises:
-        DeliveryError: no table, columns that are missing or of a wrong kind, or several bars of a symbol in a session.
+        DeliveryError: no table, columns that are missing or of a wrong kind, or bars whose length nobody can tell.
     """
     table = open_table(file)
     if table is None:
@@ -214,11 +235,9 @@ def _canonical(
     symbol, unreadable = casting.texts(delivered["symbol"])
     stamps = casting.stamps(delivered["timestamp"], source.timestamp_format, source.time_zone, zone)
     unreadable |= stamps.unreadable
-    columns: dict[str, Any] = {
-        "symbol": symbol,
-        "session": stamps.days.astype("datetime64[s]"),
-        "timestamp": pd.Series(stamps.days.astype("datetime64[us]")).dt.tz_localize("UTC"),
-    }
+    readable = ~unreadable
+    minutes = source.bar_minutes or _intraday_minutes(file.name, symbol[readable], stamps, readable)
+    columns: dict[str, Any] = {"symbol": symbol, **_times(stamps, minutes, reading)}
     for name in (*PRICES_AND_VOLUME, *OPTIONAL):
         if name in delivered:
             columns[name], text = casting.numbers(delivered[name])
@@ -231,7 +250,6 @@ def _canonical(
         known = told.known_by(zone)
     readable = ~unreadable
     lines = table.lines[cells.well_formed]
-    _refuse_intraday(file.name, symbol[readable], stamps.days[readable], stamps.instants[readable])
     return RawDelivery(
         file=file,
         frame=pd.DataFrame(columns)[readable].reset_index(drop=True),
@@ -240,21 +258,39 @@ def _canonical(
         known_at=None if known is None else known[readable],
         raw=table.raw,
         reading=reading,
+        bar_minutes=minutes,
+        has_times=bool((~stamps.dated[readable]).any()),
     )
 
 
-def _refuse_intraday(name: str, symbol: "pd.Series[str]", days: Times, instants: Times) -> None:
-    bars = pd.DataFrame({"symbol": symbol.to_numpy(), "day": days.astype("datetime64[s]"), "instant": instants})
-    crowded = bars[bars.duplicated(["symbol", "day"], keep=False)].drop_duplicates()
-    crowded = crowded[crowded.duplicated(["symbol", "day"], keep=False)]
-    if len(crowded):
-        one = crowded.iloc[0]
-        times = crowded[(crowded["symbol"] == one["symbol"]) & (crowded["day"] == one["day"])]["instant"]
-        raise DeliveryError(
-            f"Cannot read {name}: {one['symbol']} has {len(times)} bars of different times in the session "
-            f"{one['day']:%Y-%m-%d} ({times.min():%H:%M} … {times.max():%H:%M} UTC), so this is intraday data. "
-            f"Deliver one bar per symbol and session."
-        )
+def _intraday_minutes(name: str, symbol: "pd.Series[str]", stamps: Stamps, readable: Mask) -> float | None:
+    """Length of the bars where symbols have several of a day; None for daily bars."""
+    days, instants = stamps.days[readable], stamps.instants[readable]
+    minutes = usual_spacing(symbol, days, instants)
+    if minutes is None or is_part_of_a_session(minutes):
+        return minutes
+    raise DeliveryError(
+        f"Cannot read {name}: it has bars of one symbol and day that lie {minutes / 60:g} hours apart, so these are "
+        f"neither daily bars, one a day, nor intraday ones. Deliver one bar per symbol and session, or intraday bars "
+        f"of one length with source.bar_minutes."
+    )
+
+
+def _times(stamps: Stamps, minutes: float | None, reading: Reading) -> dict[str, Any]:
+    """Session and timestamp of each row, and of intraday bars whether the exchange trades then."""
+    if minutes is None:
+        timestamp = pd.Series(stamps.days.astype("datetime64[us]")).dt.tz_localize("UTC")
+        return {"session": stamps.days.astype("datetime64[s]"), "timestamp": timestamp}
+    length = np.timedelta64(round(minutes * 60e6), "us")
+    starts = stamps.instants - length if reading.source.bar_stamp == "end" else stamps.instants
+    session = reading.calendar.sessions_of(starts, length)
+    outside = np.isnat(session)
+    session = np.where(outside, reading.calendar.dates_of(starts), session)
+    return {
+        "session": session.astype("datetime64[s]"),
+        "timestamp": pd.Series(starts).dt.tz_localize("UTC"),
+        "in_hours": ~outside,
+    }
 
 
 def _named_date(named: re.Match[str], reading: Reading, name: str) -> np.datetime64:

@@ -12,7 +12,7 @@ from models.casting import Times
 from models.delivery import OPTIONAL
 from models.panel import BAR_COLUMNS
 
-VALUES: Final = (*BAR_COLUMNS, *OPTIONAL)
+VALUES: Final = (*BAR_COLUMNS, *OPTIONAL, "coverage")
 COLUMNS: Final = ("symbol", "session", "timestamp", "known_at", "delivery", "sequence", *VALUES)
 
 
@@ -29,7 +29,7 @@ class Sorted:
 
 
 def in_order(bars: pd.DataFrame, known_at: Times, delivery: str, sequence: int) -> pd.DataFrame:
-    """Canonical bars of one delivery as rows of the store, sorted by session and symbol.
+    """Canonical bars of one delivery as rows of the store, sorted by session, symbol and time.
 
     By session first: then a reader of a few sessions passes over the other parts of a file.
 
@@ -40,8 +40,10 @@ def in_order(bars: pd.DataFrame, known_at: Times, delivery: str, sequence: int) 
         sequence: Later deliveries have larger ones.
     """
     rows: pd.DataFrame = bars.reindex(columns=["symbol", "session", "timestamp", *VALUES])
-    rows = rows.assign(known_at=pd.DatetimeIndex(known_at).tz_localize("UTC"), delivery=delivery, sequence=sequence)
-    order = np.lexsort((pd.factorize(rows["symbol"], sort=True)[0], _days(rows)))
+    moments = pd.DatetimeIndex(known_at).tz_localize("UTC")
+    rows = rows.assign(known_at=moments, delivery=delivery, sequence=sequence, coverage=1.0)
+    time = rows["timestamp"].to_numpy("datetime64[us]").view(np.int64)
+    order = np.lexsort((time, pd.factorize(rows["symbol"], sort=True)[0], _days(rows)))
     return rows.iloc[order].reset_index(drop=True)[list(COLUMNS)]
 
 

@@ -116,6 +116,8 @@ class Snapshot(Record):
     symbols: int
     completeness: Measured = None
     """Share of the symbols that usually deliver with a bar of the session; None with too few sessions before it."""
+    coverage: Measured = None
+    """Share of the session that the bars of the median symbol cover, 1 where daily bars came; None without any."""
 
 
 class Scale(Record):

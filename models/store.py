@@ -3,9 +3,9 @@
 Nothing is ever updated: a revision is one more row. What was known at K is, for each symbol and session, the row with
 the largest `known_at` ≤ K, so any rows that were ever trained on can be read again.
 
-A delivery is written in this order: the raw file, quarantine, bars, and last its row in `deliveries`, which says that
-all is there. Each write carries the delivery's name and happens once, so a crash in between is mended by ingesting the
-same file again.
+A delivery is written in this order: the raw file, quarantine, intraday bars, bars, and last its row in `deliveries`,
+which says that all is there. Each write carries the delivery's name and happens once, so a crash in between is mended
+by ingesting the same file again.
 
 A row that repeats the fact before it is not stored. When a later arrival comes between the two, the kept file is read
 again and the row becomes a fact after all, so that the order of arrival never decides what was known.
@@ -13,7 +13,7 @@ again and the row becomes a fact after all, so that the order of arrival never d
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
 from typing import Any, Final
@@ -29,13 +29,14 @@ import pyarrow.dataset as ds
 from models.alone import alone
 from models.calendar import Calendar
 from models.casting import Times
-from models.completeness import share_of_usual
+from models.completeness import coverage_of, share_of_usual
 from models.config import RetrainConfig
 from models.delivered_file import DeliveredFile
 from models.delivery import BULK_LOAD, OPTIONAL, RawDelivery, Reading, parse
 from models.delivery import known_at as times_known
 from models.errors import StoreError
-from models.facts import VALUES, dated_by_arrival_where_contradicted, in_order, repeated_on_arrival, sort_out
+from models.facts import VALUES, in_order, repeated_on_arrival, sort_out
+from models.intake import PART_COLUMNS, Intake, Stored, of_daily_bars, of_intraday_bars
 from models.locations import Locations, exists, open_at
 from models.records import Account, DeliveryRecord, Finding, Snapshot
 from models.rulings import Rulings
@@ -53,6 +54,7 @@ _BARS: Final = pa.schema(
         *((name, pa.float64()) for name in VALUES),
     ]
 )
+_INTRADAY: Final = pa.schema([*(_BARS.field(name) for name in PART_COLUMNS[:-1]), ("minutes", pa.float64())])
 _QUARANTINE: Final = pa.schema(
     [("delivery", pa.string()), ("line", pa.int64()), ("rule", pa.string()), ("raw", pa.string())]
 )
@@ -89,6 +91,7 @@ class BarsStore:
     def __init__(self, locations: Locations) -> None:
         self.locations = locations
         self._bars = Table(locations.table("bars"), _BARS)
+        self._intraday = Table(locations.table("intraday"), _INTRADAY)
         self._quarantine = Table(locations.table("quarantine"), _QUARANTINE)
         self._deliveries = Table(locations.table("deliveries"), _DELIVERIES)
         self._market = Table(locations.table("market"), _MARKET)
@@ -139,25 +142,28 @@ class BarsStore:
         sound = broken == ""
         sequence = self._next_sequence(record.received_at)
         rows = in_order(raw.frame[sound], known_at[sound], record.delivery, sequence)
-        facts = self._facts_around(rows, without=record.delivery)
-        if record.known_at_rule == BULK_LOAD and len(facts):
-            rows = dated_by_arrival_where_contradicted(rows, facts, record.received_at)
-        sorting = sort_out(rows, facts)
+        stored = Stored(*(self._around(rows, table, record.delivery) for table in (self._bars, self._intraday)))
+        load = record.received_at if record.known_at_rule == BULK_LOAD else None
+        if raw.bar_minutes is None:
+            intake = of_daily_bars(rows, stored, load, raw.reading.calendar)
+        else:
+            intake = of_intraday_bars(rows, raw.bar_minutes, stored, load, raw.reading.calendar)
         told = np.concatenate([broken[broken != ""], np.full(len(raw.unreadable), "unreadable", object)])
         account = Account(
             delivered=raw.delivered,
-            accepted=int(sorting.accepted.sum()),
-            revised=int(sorting.revised.sum()),
-            duplicate=int(sorting.duplicate.sum()),
+            accepted=int(intake.fates.accepted.sum()),
+            revised=int(intake.fates.revised.sum()),
+            duplicate=int(intake.fates.duplicate.sum()),
             quarantined=len(told),
             by_rule={str(rule): int(count) for rule, count in zip(*np.unique(told, return_counts=True), strict=True)},
         )
         lines = np.concatenate([raw.line[~sound], raw.unreadable]).astype(np.int64)
         columns = [[record.delivery] * len(lines), lines, told.tolist(), raw.raw(lines) if len(lines) else []]
         self._write_once(self._quarantine, pa.table(columns, schema=_QUARANTINE), ["line", "rule"], record)
-        new = rows[~sorting.duplicate]
-        stored = pd.concat([new, self._facts_after_all(rows[sorting.revised], new, facts)], ignore_index=True)
-        table = pa.Table.from_pandas(stored, schema=_BARS, preserve_index=False)
+        parts = pa.Table.from_pandas(intake.parts, schema=_INTRADAY, preserve_index=False)
+        self._write_once(self._intraday, parts, ["symbol", "timestamp", *VALUES[:-1]], record)
+        bars = pd.concat([intake.bars, self._facts_after_all(intake, stored, record.delivery)], ignore_index=True)
+        table = pa.Table.from_pandas(bars, schema=_BARS, preserve_index=False)
         self._write_once(self._bars, table, ["symbol", "session", *VALUES], record)
         return self.record(record.model_copy(update={"account": account}), raw, known_at)
 
@@ -204,6 +210,16 @@ class BarsStore:
         frame: pd.DataFrame = rows.sort_by("line").to_pandas()
         return frame
 
+    def intraday(self, symbols: Iterable[str], first: date, last: date) -> pd.DataFrame:
+        """Intraday bars as delivered, of these symbols and sessions.
+
+        Returns:
+            `symbol, session, timestamp, known_at, delivery, sequence`, prices, volume, optional columns and `minutes`.
+        """
+        where = (ds.field("session") >= first) & (ds.field("session") <= last)
+        rows = self._intraday.read(where=where)
+        return _frame(rows.filter(pc.is_in(rows["symbol"], pa.array(symbols, pa.string()))))
+
     def last_session(self) -> date | None:
         """The newest session of which there is a bar."""
         last: date | None = pc.max(self._bars.read(["session"])["session"]).as_py()
@@ -248,6 +264,7 @@ class BarsStore:
             last=bars["session"].max().date() if len(bars) else session,
             symbols=bars["symbol"].nunique(),
             completeness=share_of_usual(bars, session),
+            coverage=coverage_of(bars, session),
         )
 
     def record_market(self, market: "pd.Series[float]", as_of: datetime) -> None:
@@ -289,20 +306,21 @@ class BarsStore:
         published: pd.DataFrame = self._predictions.read(where=ds.field("session") == session).to_pandas()
         return published
 
-    def _facts_around(self, rows: pd.DataFrame, without: str) -> pd.DataFrame:
-        """Stored rows of the sessions of these, but those that an interrupted try of the same delivery left."""
+    def _around(self, rows: pd.DataFrame, table: Table, without: str) -> pd.DataFrame:
+        """Rows of a table of the sessions of these, but those that an interrupted try of the same delivery left."""
         where = ds.field("delivery") != without
         if len(rows):
             where &= (ds.field("session") >= rows["session"].min().date()) & (
                 ds.field("session") <= rows["session"].max().date()
             )
-        return _frame(self._bars.read(_BARS.names, where))
+        return _frame(table.read(where=where))
 
-    def _facts_after_all(self, revised: pd.DataFrame, new: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    def _facts_after_all(self, intake: Intake, stored: Stored, delivery: str) -> pd.DataFrame:
         """Rows of earlier deliveries that were known later than these and differ from them.
 
         They were left out when they came, as repetitions of the fact before; now another fact stands between.
         """
+        revised = intake.revised
         if not len(revised):
             return revised
         where = (
@@ -310,19 +328,20 @@ class BarsStore:
             & (ds.field("known_until") > pa.scalar(revised["known_at"].min(), _MOMENT))
             & (ds.field("first") <= revised["session"].max().date())
             & (ds.field("last") >= revised["session"].min().date())
-            & (ds.field("delivery") != revised["delivery"].iloc[0])
+            & (ds.field("delivery") != delivery)
         )
         known_later = self._deliveries.read(where=where).to_pylist()
         keys = revised[["symbol", "session"]].drop_duplicates()
+        in_parts = set(stored.parts["delivery"])  # their bars were made again
         repeats = [
-            self._sound_rows(row, facts).merge(keys, on=["symbol", "session"])
+            self._sound_rows(row, stored.facts).merge(keys, on=["symbol", "session"])
             for row in known_later
-            if Account.model_validate_json(row["account"]).duplicate
+            if Account.model_validate_json(row["account"]).duplicate and row["delivery"] not in in_parts
         ]
         if not repeats:
             return revised.iloc[:0]
         rows = pd.concat(repeats, ignore_index=True)
-        return rows[sort_out(rows, pd.concat([facts, new], ignore_index=True)).revised]
+        return rows[sort_out(rows, pd.concat([stored.facts, intake.bars], ignore_index=True)).revised]
 
     def _sound_rows(self, delivery: Mapping[str, Any], facts: pd.DataFrame) -> pd.DataFrame:
         """What a delivery brought when it came, read from its kept file; `facts` hold what was stored of it."""
@@ -407,10 +426,14 @@ def _latest(rows: pa.Table) -> pa.Table:
 
 def _canonical(rows: pa.Table) -> pd.DataFrame:
     frame = _frame(rows.drop_columns(["known_at", "sequence"]))
-    return frame.drop(columns=[name for name in OPTIONAL if frame[name].isna().all()])
+    unneeded = [name for name in OPTIONAL if frame[name].isna().all()]
+    return frame.drop(columns=[*unneeded, *(["coverage"] if (frame["coverage"] == 1.0).all() else [])])
 
 
 def _frame(rows: pa.Table) -> pd.DataFrame:
-    """Rows of the bars, their sessions as datetime64[s]."""
+    """Rows of the bars, whole or in parts, their sessions as datetime64[s]."""
     frame: pd.DataFrame = rows.to_pandas(date_as_object=False)
-    return frame.assign(symbol=frame["symbol"].astype("str"), session=frame["session"].astype("datetime64[s]"))
+    frame = frame.assign(symbol=frame["symbol"].astype("str"), session=frame["session"].astype("datetime64[s]"))
+    if "coverage" in frame:  # missing in tables of before it was kept
+        frame["coverage"] = frame["coverage"].fillna(1.0)
+    return frame

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -31,7 +31,8 @@ class Tidied(Record):
 
 @dataclass(frozen=True)
 class Table:
-    """A table at a path or URI."""
+    """A table at a path or URI. A column that an older table does not have is read as missing, and added when it is
+    next written."""
 
     uri: str
     schema: pa.Schema
@@ -62,16 +63,20 @@ class Table:
 
         with self._explained("written"):
             table = self.open() or DeltaTable.create(self.uri, self.schema, mode="ignore")
+            grown = {field.name for field in table.schema().fields} != set(self.schema.names)
+            how: dict[str, Any] = {
+                "mode": "append",
+                "schema_mode": "merge" if grown else None,
+                "writer_properties": _writing(),
+            }
             if once is None:
-                write_deltalake(table, rows.cast(self.schema), mode="append", writer_properties=_writing())
+                write_deltalake(table, rows.cast(self.schema), **how)
                 return True
             if table.transaction_version(once) is not None:
                 return False
             named = CommitProperties(app_transactions=[Transaction(once, 1)])
             try:
-                write_deltalake(
-                    table, rows.cast(self.schema), mode="append", commit_properties=named, writer_properties=_writing()
-                )
+                write_deltalake(table, rows.cast(self.schema), commit_properties=named, **how)
             except CommitFailedError:
                 if self.wrote(once):  # by another process, between the question and the commit
                     return False

@@ -57,9 +57,8 @@ def _take(
     earlier = store.delivery(file.sha256)
     if earlier is not None and earlier.status == "accepted":
         return earlier.repetition
-    reading = Reading.of(config, stated)
-    raw = parse(file, reading)
-    times, rule = known_at(raw, reading, now)
+    raw = _parsed(file, Reading.of(config, stated), store)
+    times, rule = known_at(raw, raw.reading, now)
     report = _check(raw, times, store, config, now)
     sessions = raw.frame.loc[report.broken == "", "session"]
     record = DeliveryRecord(
@@ -79,6 +78,23 @@ def _take(
     if earlier is None:
         store.record(record, raw, times)
     raise DeliveryStopped(_why_stopped(raw, report))
+
+
+def _parsed(file: DeliveredFile, reading: Reading, store: BarsStore) -> RawDelivery:
+    """The delivery as read; where the store holds intraday bars of its sessions, as bars of their length."""
+    raw = parse(file, reading)
+    if not raw.has_times:
+        return raw
+    lengths = _earlier(raw, store)["minutes"].unique()
+    if not len(lengths) or raw.bar_minutes == lengths[0]:
+        return raw
+    return parse(file, reading.with_bar_minutes(float(lengths[0]), raw.bar_minutes, file.name))
+
+
+def _earlier(raw: RawDelivery, store: BarsStore) -> pd.DataFrame:
+    """Stored intraday bars of the symbols and sessions of a delivery."""
+    days = raw.frame["session"].dt.date
+    return store.intraday(raw.frame["symbol"].dropna().unique(), days.min(), days.max())
 
 
 def _why_stopped(raw: RawDelivery, report: "BarsReport") -> str:
@@ -109,9 +125,10 @@ def _told(found: Finding) -> str:
 
 
 def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConfig, now: datetime) -> "BarsReport":
-    from expectations.bars import check_bars
+    from expectations.bars import Intraday, check_bars
 
     calendar = Calendar.of(config.data)
+    intraday = None if raw.bar_minutes is None else Intraday(raw.bar_minutes, _earlier(raw, store))
     history = pd.DataFrame(columns=["symbol", "session", *BAR_COLUMNS])
     if len(raw.frame):
         first, last = raw.frame["session"].min().date(), raw.frame["session"].max().date()
@@ -128,6 +145,7 @@ def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConf
         name=raw.file.name,
         docs=store.locations.data_docs,
         data=config.data,
+        intraday=intraday,
     )
 
 

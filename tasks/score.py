@@ -7,6 +7,7 @@ import pandas as pd
 from prefect import task
 
 from models.calendar import Calendar
+from models.completeness import coverage_of, partial
 from models.config import RetrainConfig
 from models.errors import DeliveryError, DeliveryStopped, PredictionsStopped
 from models.ledger import Ledger
@@ -96,6 +97,8 @@ def _publish(day: date, version: str, store: BarsStore, config: RetrainConfig, s
     bars = store.as_known(as_of, first=calendar.after(day, -sessions_read), last=day)
     if not (bars["session"] == pd.Timestamp(day)).any():
         why = f"no bars of {day} were known in time"
+        return ScoreResult(session=day, version=version, predictions=0, published=False, stale=stale, why=why)
+    if why := partial(day, coverage_of(bars, day), config.contract):
         return ScoreResult(session=day, version=version, predictions=0, published=False, stale=stale, why=why)
     panel = build_panel(bars, made_with.data, market_of(store, bars, made_with.data, as_of))
     ready = eligible(panel, made_with.network.window, made_with.data.min_present)

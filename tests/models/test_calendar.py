@@ -19,6 +19,21 @@ def test_a_market_that_never_closes_waits_for_its_cutoff():
     assert Calendar(ALWAYS_OPEN, cutoff_hours=6).as_of(date(2024, 7, 4)) == datetime(2024, 7, 5, 6, tzinfo=UTC)
 
 
+def test_a_market_that_opens_as_it_closes_waits_for_its_cutoff_as_well():
+    assert Calendar("24/5", cutoff_hours=6).as_of(date(2024, 7, 4)) == datetime(2024, 7, 5, 6, tzinfo=UTC)
+    assert Calendar("24/5", cutoff_hours=6).as_of(date(2024, 7, 5)) == datetime(2024, 7, 8, tzinfo=UTC)
+    assert Calendar("CMES", cutoff_hours=6).as_of(date(2024, 7, 9)) == datetime(2024, 7, 10, 4, tzinfo=UTC)
+
+
+def test_minutes_of_trading_leave_early_closes_and_lunch_out():
+    days = np.array(["2024-07-02", "2024-07-03", "2024-07-04"], "datetime64[D]")
+    np.testing.assert_array_equal(XNYS.hours(days).minutes, [390, 210, np.nan])
+    hong_kong = Calendar("XHKG").hours(days)
+    np.testing.assert_array_equal(hong_kong.minutes, [330, 330, 330])
+    lunch = hong_kong.minutes_of(hong_kong.break_starts, hong_kong.break_ends)
+    np.testing.assert_array_equal(lunch, [0, 0, 0])
+
+
 def test_an_early_close_is_known():
     assert XNYS.closes(np.array(["2024-07-03"], "datetime64[D]"))[0] == np.datetime64("2024-07-03T17:00")
 

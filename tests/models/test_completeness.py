@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.completeness import share_of_usual, waits_for_the_rest
+from models.completeness import coverage_of, refuse_partial, share_of_usual, waits_for_the_rest
 from models.config import ContractConfig
+from models.errors import DeliveryStopped
 from models.records import Snapshot
 
 DAYS = np.arange("2024-07-01", "2024-07-11", dtype="datetime64[D]")
@@ -52,3 +53,31 @@ def test_a_night_waits_where_its_session_came_by_half_and_the_policy_is_to_wait(
     why = waits_for_the_rest(snapshot, ContractConfig.model_validate({"levels": {"completeness": level}}))
     assert bool(why) == waits
     assert not waits or ("49.0 %" in why and "2024-07-10" in why and "50 %" in why)
+
+
+def partial_night(coverage: float | None, level: str) -> tuple[Snapshot, ContractConfig]:
+    snapshot = Snapshot(
+        session=TONIGHT, as_of=datetime(2024, 7, 11, tzinfo=UTC), hash="h", rows=1, first=TONIGHT, last=TONIGHT,
+        symbols=1, coverage=coverage,
+    )  # fmt: skip
+    return snapshot, ContractConfig.model_validate({"levels": {"completeness": level}})
+
+
+@pytest.mark.parametrize(("coverage", "partial"), [(0.385, True), (None, False), (0.9, False), (1.0, False)])
+def test_a_night_of_a_partial_session_waits_stops_or_goes_on_by_the_level_of_completeness(coverage, partial):
+    for level in ("stop", "wait", "warn"):
+        snapshot, contract = partial_night(coverage, level)
+        assert bool(waits_for_the_rest(snapshot, contract)) == (partial and level == "wait")
+        if partial and level == "stop":
+            with pytest.raises(DeliveryStopped, match=r"2024-07-10 is partial.*38\.5.*90.*completeness=wait"):
+                refuse_partial(snapshot.session, snapshot.coverage, contract)
+        else:
+            refuse_partial(snapshot.session, snapshot.coverage, contract)
+
+
+def test_the_coverage_of_a_session_is_that_of_its_median_symbol():
+    sessions = pd.to_datetime(["2024-07-01"] * 3 + ["2024-07-02"])
+    bars = pd.DataFrame({"session": sessions, "coverage": [0.2, 0.5, 1.0, 0.1]})
+    assert coverage_of(bars, date(2024, 7, 1)) == 0.5
+    assert coverage_of(bars.drop(columns="coverage"), date(2024, 7, 1)) == 1.0
+    assert np.isnan(coverage_of(bars, date(2024, 7, 3)))

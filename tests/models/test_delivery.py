@@ -139,9 +139,80 @@ def test_stamps_become_sessions_of_the_exchange(write):
     assert set(frame["timestamp"]) == {pd.Timestamp("2024-07-01", tz="UTC")}
 
 
-def test_several_bars_of_one_session_are_refused_as_intraday(write):
-    path = write("A,2024-07-01T14:00Z,1,2,1,1.5,10", "A,2024-07-01T15:00Z,1,2,1,1.5,10")
-    assert "A has 2 bars of different times in the session 2024-07-01 (14:00 … 15:00 UTC)" in refusal(read, path)
+# Intraday bars
+
+
+def hours(*times: str, day: str = "2024-07-01") -> list[str]:
+    return [f"A,{day}T{time},1,2,1,1.5,10" for time in times]
+
+
+def starts(raw) -> list[str]:
+    return raw.frame["timestamp"].dt.strftime("%m-%d %H:%M").tolist()
+
+
+def test_several_bars_of_one_day_are_intraday_bars_of_their_usual_spacing(write):
+    raw = read(write(*hours("14:00Z", "15:00Z", "16:00Z", "19:00Z")))
+    assert raw.bar_minutes == 60
+    assert starts(raw) == ["07-01 14:00", "07-01 15:00", "07-01 16:00", "07-01 19:00"]
+    assert set(raw.frame["session"]) == {pd.Timestamp("2024-07-01")}
+
+
+def test_a_bar_that_the_opening_falls_into_is_of_the_session_and_one_before_it_is_not(write):
+    raw = read(write(*hours("12:00Z", "13:00Z", "19:00Z", "20:00Z")))  # trading from 13:30 to 20:00 UTC
+    assert raw.frame["in_hours"].tolist() == [False, True, True, False]
+
+
+def test_a_single_bar_is_intraday_where_the_source_says_so_and_midnight_is_then_a_time(write):
+    path = write(*hours("00:00"))
+    assert read(path).bar_minutes is None
+    raw = read(path, exchange="24/7", bar_minutes=5)
+    assert (raw.bar_minutes, starts(raw), raw.frame["in_hours"].tolist()) == (5, ["07-01 00:00"], [True])
+
+
+def test_a_source_may_stamp_the_end_of_its_bars(write):
+    raw = read(write(*hours("14:30Z", "15:30Z", "20:00Z")), bar_stamp="end", bar_minutes=30)
+    assert starts(raw) == ["07-01 14:00", "07-01 15:00", "07-01 19:30"]
+    assert raw.frame["in_hours"].all()
+
+
+def test_an_early_close_ends_the_session(write):
+    raw = read(write(*hours("16:00Z", "17:00Z", "18:00Z", day="2024-07-03")))  # closed at 17:00 UTC
+    assert raw.frame["in_hours"].tolist() == [True, False, False]
+
+
+def test_a_session_that_begins_the_evening_before_has_its_own_date(write):
+    raw = read(write(*hours("22:30Z", "23:30Z", day="2024-07-07")), exchange="CMES")  # a Sunday, 17:30 in Chicago
+    assert set(raw.frame["session"]) == {pd.Timestamp("2024-07-08")}
+
+
+@pytest.mark.parametrize(
+    ("day", "opening"),
+    [("2024-03-08", "14:30"), ("2024-03-11", "13:30"), ("2024-11-01", "13:30"), ("2024-11-04", "14:30")],
+)
+def test_clocks_that_change_at_the_exchange_move_the_opening(write, day, opening):
+    raw = read(write(f"A,{day} 09:30,1,2,1,1.5,10"), time_zone="America/New_York", bar_minutes=30)
+    assert starts(raw) == [f"{day[5:]} {opening}"]
+    assert raw.frame["in_hours"].all()
+
+
+def test_a_day_of_twenty_three_hours_loses_no_bar_of_a_market_that_never_closes(write):
+    local = pd.date_range("2024-03-10", "2024-03-11", freq="h", tz="America/New_York", inclusive="left")
+    raw = read(write(*(f"A,{t.isoformat()},1,2,1,1.5,10" for t in local)), exchange="24/7")
+    assert len(local) == 23
+    assert raw.frame["timestamp"].is_unique
+    assert raw.frame.groupby("session").size().tolist() == [19, 4]
+
+
+def test_two_bars_of_a_day_too_far_apart_are_no_intraday_bars(write):
+    assert "20 hours apart" in refusal(read, write(*hours("00:00Z", "20:00Z")))
+
+
+def test_bars_of_another_length_than_the_stored_ones_are_refused_and_few_bars_take_theirs():
+    few = Reading().with_bar_minutes(60, 180, "few.csv")
+    assert few.source.bar_minutes == 60
+    assert "of 5 minutes" in refusal(Reading().with_bar_minutes, 60, 5, "fine.csv")
+    stated = Reading(source=SourceConfig(bar_minutes=120))
+    assert "of 120 minutes" in refusal(stated.with_bar_minutes, 60, 60, "long.csv")
 
 
 @pytest.mark.parametrize("content", [b"", HEADER.encode(), gzip.compress(b"")])

@@ -55,6 +55,18 @@ def no_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def test_a_table_of_before_a_column_was_thought_of_is_read_with_it_missing_and_written_with_it(table):
+    table.append(rows(1.0, 2.0), once="old")
+    wider = Table(table.uri, SCHEMA.append(pa.field("share", pa.float64())))
+    assert wider.read()["share"].null_count == 2
+    assert wider.read(["name"], ds.field("share").is_null()).num_rows == 2
+    new = pa.table({"name": ["n3"], "value": [3.0], "share": [0.5]}, schema=wider.schema)
+    assert wider.append(new, once="new")
+    assert not wider.append(new, once="new")
+    assert sorted(wider.read()["share"].to_pylist(), key=str) == [0.5, None, None]
+    assert values(table) == [1.0, 2.0, 3.0]  # and the old way of reading still works
+
+
 def test_a_table_that_was_never_written_is_empty(table):
     assert table.read().schema == SCHEMA
     assert table.read(["value"]).num_rows == 0
