@@ -91,8 +91,8 @@ def without_busted_prints(sequence: BarSequence, busted: BoolArray) -> FloatArra
 
 def _unit_errors(sequence: BarSequence) -> BoolArray:
     wrong, close = np.zeros(len(sequence), bool), sequence.log_prices[:, 3]
-    moves = np.abs(np.nan_to_num(sequence.returns))
-    for start in np.flatnonzero(np.abs(moves - np.log(UNIT)) < _UNIT_TOLERANCE).tolist():
+    starts = np.flatnonzero(np.abs(np.abs(np.nan_to_num(sequence.returns)) - np.log(UNIT)) < _UNIT_TOLERANCE)
+    for start in starts[~_traded_in_other_shares(sequence, starts)].tolist():
         if wrong[start] or wrong[start - 1]:  # in a run, or on the way back from one
             continue
         run = np.arange(start, min(start + LONGEST_RUN, len(sequence)))
@@ -100,6 +100,14 @@ def _unit_errors(sequence: BarSequence) -> BoolArray:
         there = np.logical_and.accumulate(away & (sequence.symbol[run] == sequence.symbol[start]))
         wrong[run[there]] = True
     return wrong
+
+
+def _traded_in_other_shares(sequence: BarSequence, rows: IntArray) -> BoolArray:
+    """Whether volume moved against the price, as in a split: prices in another unit leave it where it was."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        volume = np.log(sequence.volume[rows] / sequence.usual(rows).volume)
+    against: BoolArray = -np.sign(sequence.returns[rows]) * volume > np.log(UNIT) / 2
+    return against & np.isfinite(volume)
 
 
 def _spikes(sequence: BarSequence) -> BoolArray:

@@ -86,7 +86,9 @@ class Sample:
 
     def made_of(self, stretch: "Stretch") -> Dataset:
         """What the night would make of these bars."""
-        return Dataset.of(stretch.bars, stretch.market, self.dataset.config)
+        config = self.dataset.config
+        adjusted = config.data.model_copy(update={"splits": {}})  # they are taken out of these bars already
+        return Dataset.of(stretch.bars, stretch.market, config.model_copy(update={"data": adjusted}))
 
 
 @dataclass(frozen=True)

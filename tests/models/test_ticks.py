@@ -51,6 +51,13 @@ def test_a_unit_that_stays_is_the_new_one_in_a_segment_of_its_own():
     assert panel.symbols[panel.segments > 0].tolist() == ["S00003"]
 
 
+@pytest.mark.parametrize("ratio", [100.0, 0.01])
+def test_a_split_of_a_hundred_moves_the_volume_too_and_is_no_other_unit(ratio):
+    bars = spoilt(AT, 160 * 4 - 1, **all_prices(1 / ratio), volume=ratio)
+    assert found(bars) == {}
+    assert judged(bars).suspects.rows.tolist() == [AT]
+
+
 @pytest.mark.parametrize("factor", [1.5, 0.5, 0.1])
 @pytest.mark.parametrize("length", [1, 2])
 def test_a_price_far_out_and_back_is_a_spike(factor, length):
