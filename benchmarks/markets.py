@@ -8,6 +8,7 @@ Run: `python -m benchmarks.markets`, with `--markets 30` of each kind.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -89,7 +90,9 @@ def main() -> None:
     """Print a row for each kind of market."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.markets", description=__doc__.partition("\n")[0])
     arguments.add_argument("--markets", type=int, default=30, help="of each kind")
-    n_markets = arguments.parse_args().markets
+    arguments.add_argument("--only", choices=EDGES, help="one kind, so that two processes share the work")
+    asked = arguments.parse_args()
+    n_markets, edges = asked.markets, {kind: EDGES[kind] for kind in ([asked.only] if asked.only else EDGES)}
     load_tensorflow()
     settings = MarketSettings(symbols=SYMBOLS, sessions=SESSIONS)
     print(
@@ -99,12 +102,13 @@ def main() -> None:
     )
     print("| market | edge | best AUC | AUC reached | direction checks passed | promoted | failed checks | s a night |")
     print("|---|---|---|---|---|---|---|---|")
-    for kind, edge in EDGES.items():
+    for kind, edge in edges.items():
         began, nights = time.perf_counter(), []
         for seed in range(n_markets):
             with tempfile.TemporaryDirectory(prefix="market-") as directory:
                 drawn = settings.model_copy(update={"edge": edge, "seed": 1000 + seed})
                 nights.append(night_on(drawn, Path(directory, "home")))
+            print(f"{kind} {seed}: {nights[-1].verdict.reason}", file=sys.stderr, flush=True)
         reached = np.array([night.verdict.metrics["direction_auc"] for night in nights], float)
         best = np.array([night.best_auc for night in nights])
         each = (time.perf_counter() - began) / n_markets

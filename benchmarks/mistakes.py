@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from models import bootstrap, features, market, offset, panel, scores, splits, targets
+from models import actions, bootstrap, features, market, offset, panel, scores, splits, targets
 from models.baselines import baselines
 from models.config import TargetsConfig
 from models.dataset import Dataset
@@ -129,10 +129,10 @@ def survivors_only() -> AbstractContextManager[Any]:
 
 @mistake("a split does not start a new segment")
 def split_inside_a_series() -> AbstractContextManager[Any]:
-    honest = panel._segment_starts
+    honest = actions.suspects
 
-    def through(codes: Any, session: Any, log_close: Any, data: Any) -> Any:
-        return honest(codes, session, log_close, data.model_copy(update={"jump_limit": 0.95}))
+    def through(sequence: Any, jump_limit: float, _: Any = None) -> Any:
+        return honest(sequence, jump_limit, np.ones(len(sequence), bool))  # as if a person had dismissed every one
 
     return _replaced(honest, through)
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from models.bar_sequence import BarSequence
+from models.cleaning import clean
 from models.config import DataConfig, NetworkConfig, RetrainConfig, TargetsConfig
 from models.features import FEATURES, LEVELS, RETURNS, VARIANCES, decays
 from models.panel import BAR_COLUMNS, PRICES
@@ -38,44 +40,46 @@ def prepare(bars: pd.DataFrame, config: RetrainConfig) -> Prepared:
 
 
 def dense_rows(bars: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
-    """Split-adjusted bars of each series on every session between its first and its last."""
-    rows = split_adjusted(bars)
-    rows["axis"] = pd.factorize(bars["session"], sort=True)[0]
-    close = np.log(rows["close"])
-    new = rows["symbol"] != rows["symbol"].shift()
-    gap = rows["axis"].diff() - 1 > data.gap_sessions
-    jump = close.diff().abs() > -np.log1p(-data.jump_limit)
-    rows["series"] = (new | gap | jump).cumsum() - 1
-    rows[list(BAR_COLUMNS)] = rows[list(BAR_COLUMNS)].astype(np.float32).astype(np.float64)
+    """Cleaned bars of each series on every session between its first and its last.
+
+    What is suspect is decided by `models.cleaning`, which is not what the two are compared in.
+    """
+    axis = pd.factorize(bars["session"], sort=True)[0]
+    market = market_return(bars, axis, data)
+    codes = pd.factorize(bars["symbol"])[0]
+    sequence = BarSequence(
+        codes,
+        axis,
+        bars[list(PRICES)].to_numpy(np.float64),
+        bars["volume"].to_numpy(np.float64),
+        np.asarray(market.reindex(axis), np.float64),
+    )
+    cleaned = clean(bars, sequence, data)
+    rows = pd.DataFrame(np.column_stack([cleaned.prices, cleaned.volume]), columns=list(BAR_COLUMNS))
+    rows = rows.astype(np.float32).astype(np.float64)
     rows["present"] = 1.0
+    rows["axis"] = axis[cleaned.kept]
+    rows["series"] = np.cumsum(cleaned.starts) - 1
     rows = rows.set_index(["series", "axis"])[[*BAR_COLUMNS, "present"]].reindex(_every_session(rows)).reset_index()
     rows["present"] = rows["present"].fillna(0.0)
-    rows["market"] = market_return(rows, data.min_universe, len(bars["symbol"].unique()))
+    rows["market"] = rows["axis"].map(market)
     return rows
 
 
-def split_adjusted(bars: pd.DataFrame) -> pd.DataFrame:
-    """Prices divided, volume multiplied by all later splits of the symbol."""
-    rows = bars[["symbol", *BAR_COLUMNS]].astype(dict.fromkeys(BAR_COLUMNS, np.float64))
-    if "split_ratio" not in bars:
-        return rows
-    ratio = bars["split_ratio"].fillna(1.0)
-    log_ratio = np.log(ratio.where(ratio > 0, 1.0))
-    by_symbol = log_ratio.groupby(bars["symbol"], sort=False)
-    later = np.exp(by_symbol.transform("sum") - by_symbol.cumsum())
-    rows[list(PRICES)] = rows[list(PRICES)].div(later, axis=0)
-    rows["volume"] *= later
-    return rows
-
-
-def market_return(rows: pd.DataFrame, min_universe: int, n_symbols: int) -> "pd.Series[float]":
-    """Median log return of the session's bars, on each row."""
-    if n_symbols < min_universe:
-        return pd.Series(0.0, rows.index)
-    returns = np.log(rows["close"]).groupby(rows["series"], sort=False).diff()
-    by_session = returns.groupby(rows["axis"])
-    median = by_session.median().where(by_session.count() >= min_universe, 0.0)
-    return rows["axis"].map(median.astype(np.float32).astype(np.float64))
+def market_return(bars: pd.DataFrame, axis: "np.ndarray[Any, Any]", data: DataConfig) -> "pd.Series[float]":
+    """Median log return from one session to the next, by position of the session."""
+    sessions = range(int(axis.max()) + 1)
+    if bars["symbol"].nunique() < data.min_universe:
+        return pd.Series(0.0, sessions)
+    rows = pd.DataFrame({"symbol": bars["symbol"], "axis": axis, "close": np.log(bars["close"])})
+    before = rows.groupby("symbol", sort=False)[["axis", "close"]].shift()
+    returns = rows["close"] - before["close"]
+    if "split_ratio" in bars:
+        returns += np.log(bars["split_ratio"].where(bars["split_ratio"] > 0, 1.0))
+    believed = returns.where((rows["axis"] - before["axis"] == 1) & (returns.abs() <= -np.log1p(-data.jump_limit)))
+    by_session = believed.groupby(rows["axis"])
+    median = by_session.median().where(by_session.count() >= data.min_universe, 0.0)
+    return median.reindex(sessions).astype(np.float32).astype(np.float64)
 
 
 def bar_features(rows: pd.DataFrame) -> pd.DataFrame:

@@ -10,9 +10,16 @@ import pandas as pd
 
 from expectations.gx import Suite
 from expectations.rules import Outcome, Rule, among, bar_namer, between, finding, not_empty
-from models.bar_columns import has_case_twin, history_columns, row_columns, schema_columns, session_columns
+from models.bar_columns import (
+    SUSPICIONS,
+    has_case_twin,
+    history_columns,
+    row_columns,
+    schema_columns,
+    session_columns,
+)
 from models.calendar import Calendar
-from models.config import ContractConfig, Level, RuleLevels, SourceConfig
+from models.config import ContractConfig, DataConfig, Level, RuleLevels, SourceConfig
 from models.delivery import utc
 from models.records import Finding
 from models.session_bars import whole_bars
@@ -35,10 +42,24 @@ ROW_RULES = (
     "outside_session",
 )
 """Rules about one row, in the order in which a row that broke several is counted."""
-HISTORY_RULES = ("symbol_case", "jump", "stale_run", "saturated_volume", "partial_session")
+HISTORY_RULES = ("symbol_case", "jump", "stale_run", "saturated_volume", *SUSPICIONS, "partial_session")
 """Rules about what a session's sound bar says, beside the sessions before it and by itself."""
 SESSION_RULES = ("completeness", "missing_sessions")
 """Rules about whole sessions."""
+_PROMISES = dict(
+    zip(
+        SUSPICIONS,
+        (
+            "a price that moves overnight as in a split comes with a stated one",
+            "prices move as a stated split says",
+            "open, high and low lie near what else was traded",
+            "a price does not go far out and back within two sessions",
+            "prices are in the unit of those before",
+            "a price without a trade is the one before",
+        ),
+        strict=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +110,7 @@ def check_bars(
     now: datetime,
     name: str,
     docs: str | None,
-    jump_limit: float = 0.4,
+    data: DataConfig | None = None,
     intraday: Intraday | None = None,
     lines: IntArray | None = None,
 ) -> BarsReport:
@@ -108,11 +129,12 @@ def check_bars(
         now: The moment of the check, with a time zone.
         name: What the Data Docs call this run, for example the delivered file's name.
         docs: Local directory of the Data Docs; None builds none.
-        jump_limit: A simple return beyond ± this is a jump.
+        data: Limits of jumps and series, as the panel of a night has them; None: the defaults.
         intraday: Of bars that are parts of a session; None for daily bars.
         lines: (n_rows,) line of the file that each row stands on, to name it by.
     """
-    rules = _rules(contract, source, jump_limit)
+    data = data or DataConfig()
+    rules = _rules(contract, source, data.jump_limit)
     suite = Suite("bars", name, docs)
     findings = _check_delivery(suite, frame, rules)
     broken = np.full(len(frame), "", dtype=object)
@@ -121,7 +143,7 @@ def check_bars(
         rows = suite.check(columns, [rules[rule] for rule in ROW_RULES])
         _mark(broken, rows)
         bars, bar = _session_bars(frame, broken == "", intraday, calendar, now)
-        past = _check_history(suite, bars, history, rules)
+        past = _check_history(suite, bars, history, rules, data)
         _mark(broken, {rule: replace(outcome, rows=_rows_of(outcome, bar)) for rule, outcome in past.items()})
         in_time = frame.loc[columns["in_session"] & (columns["days_ahead"] <= 0), "session"]
         sessions = session_columns(frame[broken == ""], in_time, history, calendar)
@@ -169,9 +191,9 @@ def _rows_of(outcome: Outcome, bar: IntArray) -> IntArray:
 
 
 def _check_history(
-    suite: Suite, bars: pd.DataFrame, history: pd.DataFrame, rules: dict[str, Rule]
+    suite: Suite, bars: pd.DataFrame, history: pd.DataFrame, rules: dict[str, Rule], data: DataConfig
 ) -> dict[str, Outcome]:
-    columns = history_columns(bars, history).assign(
+    columns = history_columns(bars, history, data).assign(
         case_twin=has_case_twin(bars["symbol"], history["symbol"]),
         volume=bars["most_volume"],
         coverage=bars["coverage"],
@@ -205,6 +227,7 @@ def _mark(broken: ObjectArray, outcomes: dict[str, Outcome]) -> None:
 def _rules(contract: ContractConfig, source: SourceConfig, jump_limit: float) -> dict[str, Rule]:
     """Every rule by its name, at its level."""
     rules = [*_delivery_rules(), *_row_rules(contract), *_history_rules(contract, source, jump_limit)]
+    rules += [among(name, promise, name, [False]) for name, promise in _PROMISES.items()]
     rules += _session_rules(contract)
     levels = contract_levels(contract)
     return {rule.name: replace(rule, level=levels[rule.name]) for rule in rules}

@@ -370,6 +370,97 @@ def show_config(
         console.show_settings(settings)
 
 
+splits = typer.Typer(
+    no_args_is_help=True, help="Splits that nobody has stated: what is suspect, and what people say of it."
+)
+app.add_typer(splits, name="splits")
+
+Symbol = Annotated[str, typer.Argument(metavar="SYMBOL", help="As in the bars.")]
+SplitSession = Annotated[
+    datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="DATE", help="First session at the new price.")
+]
+RulingReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the ruling.")]
+
+
+@splits.command(name="list")
+def list_splits(
+    every: Annotated[
+        bool, typer.Option("--all", metavar="", help="Applied and dismissed ones too, not only open questions.")
+    ] = False,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """What looks like a split and is not stated, and what is stated and prices contradict."""
+    settings = _settings(config, assignments)
+    with _working(debug):
+        from flows import console
+        from tasks.splits import see_actions
+
+        seen = see_actions(settings.config, datetime.now(UTC))
+    _print(seen if every else seen.open_questions, as_json, console.show_actions)
+
+
+@splits.command()
+def confirm(
+    symbol: Symbol,
+    session: SplitSession,
+    reason: RulingReason,
+    ratio: Annotated[
+        str | None, typer.Argument(metavar="RATIO", help="New shares for one old: 2, 3/2, 1/10. Default: as suspected.")
+    ] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say that a symbol has split: from the next night on its series is joined and adjusted."""
+    new_for_one = _ratio(ratio)
+    settings = _settings(config, assignments)
+    with _working(debug):
+        from flows import console
+        from tasks.splits import confirm as rule
+
+        ruling = rule(symbol, session.date(), new_for_one, reason, settings.config, datetime.now(UTC))
+    _print(ruling, as_json, console.show_record)
+
+
+@splits.command()
+def dismiss(
+    symbol: Symbol,
+    session: SplitSession,
+    reason: RulingReason,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say that a move was genuine: from the next night on it is part of its series."""
+    settings = _settings(config, assignments)
+    with _working(debug):
+        from flows import console
+        from tasks.splits import dismiss as rule
+
+        ruling = rule(symbol, session.date(), reason, settings.config, datetime.now(UTC))
+    _print(ruling, as_json, console.show_record)
+
+
+@splits.command()
+def renames(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Of map files in LEAN's format.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Where other companies begin under their symbols, from map files: for `data.renames`."""
+    with _working(debug):
+        from flows import console
+        from models.renames import read_map_files
+
+        found = read_map_files(folder)
+    _print(found, as_json, console.show_record)
+
+
 automations = typer.Typer(no_args_is_help=True, help="Who is told, by the Prefect server, when it matters.")
 app.add_typer(automations, name="automations")
 
@@ -453,6 +544,18 @@ def _forced(force_promote: bool, force_keep: bool, reason: str, promote: bool) -
     what: VerdictWord | None = "promote" if force_promote else "keep" if force_keep else None
     Forced.asked(what, reason, "", promote=promote)
     return what
+
+
+def _ratio(text: str | None) -> float | None:
+    """2, 3/2 or 0.1 as a number."""
+    from fractions import Fraction
+
+    try:
+        return None if text is None else float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise typer.BadParameter(
+            f"{text!r} is no ratio of new shares to old, such as 2, 3/2 or 1/10.", param_hint="RATIO"
+        ) from None
 
 
 def _deliveries(paths: Sequence[str] | None, demo: bool) -> list[str]:

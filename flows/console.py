@@ -13,13 +13,14 @@ from models.explanation import ExplainedCheck, Explanation, heaviest
 from models.locations import Locations, is_local
 from models.night import NightFiles
 from models.notation import ABSENT, count, duration, flip, moment, passed_or_not, significant, value_and_bound
-from models.records import Account, DeliveryRecord, Finding, NightResult
+from models.records import Account, Check, DeliveryRecord, Finding, NightResult
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from flows.automations import Applied
+    from models.rulings import ActionsSeen
     from models.settings import Settings
     from models.verification import Verification
     from tasks.score import ScoreResult
@@ -146,6 +147,20 @@ def show_verification(result: "Verification", file: IO[str] | None = None) -> No
         console.print(f"✗ {one.what}: {one.why}")
 
 
+def show_actions(seen: "ActionsSeen", file: IO[str] | None = None) -> None:
+    """Splits and what looks like one, and how a person settles them."""
+    console = _console(file)
+    if not seen.actions:
+        console.print("No open question: no suspect split, none that prices contradict.")
+        return
+    table = _table("symbol", "session", "state", "new for one old", "close before ÷ open")
+    for action in seen.actions:
+        ratio = ABSENT if action.ratio is None else significant(action.ratio)
+        table.add_row(action.symbol, str(action.session), action.state, ratio, significant(action.fall))
+    console.print(table)
+    console.print("nocturne splits confirm SYMBOL DATE [RATIO] --reason TEXT, or dismiss, settles one.")
+
+
 def show_automations(applied: "Applied", file: IO[str] | None = None) -> None:
     """Which automations the server has now, and where they send to."""
     console = _console(file)
@@ -187,12 +202,23 @@ def _checks(result: NightResult) -> "Table":
     for column in table.columns[2:4]:
         column.justify = "right"
     asked = ""
-    for check in result.checks:
+    checks = _without_passed_leak_checks(result.checks)
+    for check in checks:
         question = GROUPS[check.group] if check.group != asked else ""
         asked = check.group
         sign = Text(passed_or_not(check.passed), style="green" if check.passed else "bold red")
         table.add_row(question, check.name, *value_and_bound(check), sign)
     return table
+
+
+def _without_passed_leak_checks(checks: Sequence[Check]) -> list[Check]:
+    """The checks to show: those for leaks in one row while all pass, since they ask how numbers came about."""
+    leaks = [check for check in checks if check.group == "leak"]
+    if len(leaks) < 2 or not all(check.passed for check in leaks):
+        return list(checks)
+    whole = leaks[0].model_copy(update={"name": f"all {len(leaks)} checks", "value": None, "bound": None})
+    first = checks.index(leaks[0])
+    return [*checks[:first], whole, *(check for check in checks[first:] if check.group != "leak")]
 
 
 def _failed(console: "Console", check: ExplainedCheck) -> None:

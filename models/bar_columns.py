@@ -12,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.bar_sequence import BarSequence
 from models.calendar import Calendar, SessionArray
+from models.cleaning import Judged, judge, median_returns
 from models.completeness import share_of_usual
+from models.config import DataConfig
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -24,6 +27,9 @@ MEASURES = (*PRICES, "volume")
 OPTIONAL = ("split_ratio", "dividend", "adj_close")
 COLUMNS = {"symbol": "text", "session": "date", "timestamp": "UTC time", **dict.fromkeys(MEASURES, "number")}
 """Every column that a delivery of bars must have, and the kind of its values."""
+
+SUSPICIONS = ("suspect_split", "contradicted_split", "busted_print", "spike", "unit_error", "zero_volume_move")
+"""What the panel does not take at its word, each told by the rule of the same name."""
 
 _SAFE_SYMBOL = re.compile(r"[.^$]?[A-Za-z0-9](?:[A-Za-z0-9 ._^=+:$-]{0,30}[A-Za-z0-9._^=+$-])?")
 _LONGEST_SYMBOL = 32
@@ -70,46 +76,68 @@ def row_columns(frame: pd.DataFrame, calendar: Calendar, now: datetime) -> pd.Da
     )
 
 
-def history_columns(frame: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """What each row says beside the session before it of the same symbol, in the delivery or in the store.
+def history_columns(frame: pd.DataFrame, history: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
+    """What each row says beside the sessions before it of the same symbol, in the delivery or in the store.
 
     Args:
         frame: Sound bars of a delivery, (n_rows,): no missing value, prices above zero.
         history: Stored bars of the sessions before, with the same columns. A session that is delivered again counts
             once, as delivered.
+        data: Limits of the panel, so that what is told here is what a night does.
 
     Returns:
         (n_rows,) frame: `previous_close` (NaN for a first bar), `jump`, the simple return from it with a stated split
-        taken out (NaN likewise), and `stale_run`, sessions in a row with the same four prices, this one included (≥ 1).
+        taken out (NaN likewise), `stale_run`, sessions in a row with the same four prices, this one included (≥ 1),
+        and whether the bar is suspect, by `SUSPICIONS`.
     """
     if frame.empty:
-        return pd.DataFrame(columns=["previous_close", "jump", "stale_run"], dtype=np.float64)
-    needed = ["symbol", "session", *PRICES]
-    bars = pd.concat([history[needed], frame[needed]], ignore_index=True) if len(history) else frame[needed]
+        numbers = pd.DataFrame(columns=["previous_close", "jump", "stale_run"], dtype=np.float64)
+        return numbers.join(pd.DataFrame(columns=list(SUSPICIONS), dtype=bool))
+    needed = ["symbol", "session", *MEASURES, *(name for name in OPTIONAL if name in frame)]
+    bars = pd.concat([history.reindex(columns=needed), frame[needed]], ignore_index=True) if len(history) else frame
     symbol, _ = pd.factorize(bars["symbol"])
     session = _days(bars["session"]).astype(np.int64)
     order = np.lexsort((session, symbol))  # stable: of one session, the delivered row comes after the stored one
-    symbol, session, prices = symbol[order], session[order], _prices(bars)[order]
-
-    starts = np.flatnonzero(_changes(symbol) | _changes(session))
+    starts = np.flatnonzero(_changes(symbol[order]) | _changes(session[order]))
     bar = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(order)))
-    last = np.append(starts[1:], len(order)) - 1
+    last = order[np.append(starts[1:], len(order)) - 1]
+    known = bars.iloc[last].reset_index(drop=True)
+    prices = _prices(known)
     continues = ~_changes(symbol[last])
-    closes = prices[last, -1]
-    previous_close = np.where(continues, np.roll(closes, 1), np.nan)
-    same = continues & (prices[last] == np.roll(prices[last], 1, axis=0)).all(axis=1)
+    previous_close = np.where(continues, np.roll(prices[:, -1], 1), np.nan)
+    same = continues & (prices == np.roll(prices, 1, axis=0)).all(axis=1)
 
     delivered = np.empty(len(order), np.int64)
     delivered[order] = bar
     delivered = delivered[len(bars) - len(frame) :]
     close = frame["close"].to_numpy(np.float64) * _stated_splits(frame)
-    return pd.DataFrame(
+    numbers = pd.DataFrame(
         {
             "previous_close": previous_close[delivered],
             "jump": close / previous_close[delivered] - 1,
             "stale_run": _run_lengths(same)[delivered],
         }
     )
+    return numbers.join(_suspicions(known, data).iloc[delivered].reset_index(drop=True))
+
+
+def judged_bars(bars: pd.DataFrame, data: DataConfig) -> Judged:
+    """What a night makes of these bars, sorted by symbol and session, at most one row each."""
+    symbol, _ = pd.factorize(bars["symbol"])
+    session, _ = pd.factorize(bars["session"], sort=True)
+    market = median_returns(bars, symbol, session, data).astype(np.float64)
+    sequence = BarSequence(symbol, session, _prices(bars), bars["volume"].to_numpy(np.float64), market[session])
+    return judge(bars, sequence, data)
+
+
+def _suspicions(bars: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
+    """(n,) frame of `SUSPICIONS`, of bars sorted by symbol and session, one row each."""
+    judged = judged_bars(bars, data)
+    suspect = np.zeros(len(bars), bool)
+    suspect[np.flatnonzero(judged.kept)[judged.suspects.rows]] = True
+    ticks = judged.ticks
+    found = (suspect, judged.factors.contradicted, ticks.busted_print, ticks.spike, ticks.unit_error)
+    return pd.DataFrame(dict(zip(SUSPICIONS, (*found, ticks.zero_volume_move), strict=True)))
 
 
 def has_case_twin(symbols: pd.Series, known: pd.Series) -> BoolArray:

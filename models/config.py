@@ -21,6 +21,8 @@ WholeLevel = Literal["stop", "warn"]
 """For rules about more than one row, so that there is none to put in quarantine."""
 SessionLevel = Literal["stop", "wait", "warn"]
 """For a session that may be completed later: its rows are stored, and its night waits for the rest."""
+Ratio = Annotated[float, Field(gt=0)]
+"""New shares for one old."""
 BoundedHead = Literal["volatility", "magnitude"]
 Head = Literal["direction", "volatility", "magnitude"]
 BoundedLoss = Literal["mse", "huber", "qlike", "relative_l1", "bce"]
@@ -212,8 +214,18 @@ class DataConfig(Section):
     min_universe: PositiveInt = 20
     """Fewer symbols than this: no relative features, and direction is absolute."""
     jump_limit: float = Field(0.4, gt=0.05, lt=1)
-    """A close that falls by more than this fraction, or rises by more than the inverse of such a fall (0.4: × 1.67),
-    without a stated split starts a new segment."""
+    """A close that falls overnight by more than this fraction, or rises by more than the inverse of such a fall (0.4:
+    × 1.67), without a stated split starts a new segment, unless the day's range and volume say that it was traded
+    through. Smaller moves start one where they look like a split that nobody has stated."""
+    splits: dict[str, dict[date, Ratio]] = {}
+    """Splits that the source does not state: symbol → session → new shares for one old, {DHR: {2010-06-14: 2}}."""
+    renames: dict[str, tuple[date, ...]] = {}
+    """Symbol → first sessions of another company under it: its series breaks there for good."""
+    suspect_bars: Literal["absent", "keep"] = "absent"
+    """absent: bars whose close is no price of that session (unit errors, spikes, stale runs) count as absent, and
+    busted prints inside a bar are taken out of its range. keep: as delivered."""
+    stale_sessions: PositiveInt = 5
+    """After the same four prices on more sessions in a row than this the next ones count as absent."""
     gap_sessions: PositiveInt = 20
     """A symbol absent for more sessions than this starts a new segment."""
     min_present: float = Field(0.9, gt=0, le=1)
@@ -269,6 +281,18 @@ class RuleLevels(Section):
     """Prices do not stand still for longer than stale_sessions."""
     saturated_volume: RowLevel = "warn"
     """Volume is below a full counter."""
+    suspect_split: RowLevel = "warn"
+    """A price that moves overnight as in a split comes with a stated one. In the panel: a new segment."""
+    contradicted_split: RowLevel = "warn"
+    """Prices move as a stated split says. In the panel: the split is not applied."""
+    busted_print: RowLevel = "warn"
+    """Open, high and low lie near what else was traded. In the panel: taken out of the bar's range."""
+    spike: RowLevel = "warn"
+    """A price does not go far out and back within two sessions. In the panel: an absent bar."""
+    unit_error: RowLevel = "warn"
+    """Prices are in the unit of those before, not 100 times or a hundredth. In the panel: an absent bar."""
+    zero_volume_move: RowLevel = "warn"
+    """A price without a trade is the one before. In the panel: an absent bar."""
     partial_session: WholeLevel = "warn"
     """Bars cover min_coverage of each session that has ended."""
     completeness: SessionLevel = "stop"

@@ -1,17 +1,22 @@
 """Bars as ragged series: one series per symbol and segment, dense over the sessions between its first and last bar.
 
+Bars are read as known and cleaned on the way (`models/cleaning.py`): stated splits are taken out, suspect bars are
+absent, and what looks like an action that nobody has stated starts a new segment.
+
 A session axis holds the exchange sessions on which at least one symbol has a bar; a session absent for every
 symbol does not count as one. Nothing of size rows × window is ever kept: windows are cut by index, a block at a time.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.bar_sequence import BarSequence
+from models.cleaning import clean, median_returns
 from models.config import DataConfig
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,9 +47,9 @@ class Panel:
     series: npt.NDArray[np.int32]
     """(M,) series of each row."""
     bars: Float32Array
-    """(M, 5) open, high, low, close, volume, split-adjusted as known; zeros where the bar is absent."""
+    """(M, 5) open, high, low, close, volume, split-adjusted as known; zeros where the bar is absent or suspect."""
     present: BoolArray
-    """(M,) whether the bar is there."""
+    """(M,) whether the bar is there and its close believed."""
     market_return: Float32Array
     """(S,) median log return of the universe; zeros when it is smaller than data.min_universe."""
     relative: bool
@@ -77,8 +82,9 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
     """Series, segments and the market's return from the bars of a night.
 
     Args:
-        bars: Canonical bars, sorted by symbol and session, at most one row each; `split_ratio` is applied if present.
-        data: Limits that start a new segment, and the smallest universe.
+        bars: Canonical bars, sorted by symbol and session, at most one row each; `split_ratio`, `dividend`,
+            `adj_close` and `ruling` are read where present (`models/actions.py`).
+        data: Limits that start a new segment, configured splits and renames, and the smallest universe.
         market: Stored median log returns, indexed by session. They give the session axis too, so that a few symbols
             alone lie on the same sessions as the whole universe. Both are computed from the bars when None.
     """
@@ -86,17 +92,24 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
     sessions = np.unique(days) if market is None else market.index.to_numpy("datetime64[D]")
     session = np.searchsorted(sessions, days)
     codes, names = pd.factorize(bars["symbol"])
-    values = _split_adjusted(bars, codes)
-    starts = _segment_starts(codes, session, np.log(values[:, 3]), data)
-    first = np.flatnonzero(starts)
-    last = np.append(first[1:], len(bars)) - 1
+    relative = len(names) >= data.min_universe if market is None else bool(market.any())
+    median = np.zeros(len(sessions), np.float32)
+    if relative:
+        median = median_returns(bars, codes, session, data) if market is None else market.to_numpy(np.float32)
+    prices = bars[list(PRICES)].to_numpy(np.float64)
+    volume = bars["volume"].to_numpy(np.float64)
+    cleaned = clean(bars, BarSequence(codes, session, prices, volume, median.astype(np.float64)[session]), data)
+    codes, session = codes[cleaned.kept], session[cleaned.kept]
+    first = np.flatnonzero(cleaned.starts)
+    last = np.append(first[1:], len(codes)) - 1
     offsets = np.concatenate([[0], np.cumsum(session[last] - session[first] + 1)]).astype(np.int64)
-    series_of_bar = np.cumsum(starts) - 1
+    series_of_bar = np.cumsum(cleaned.starts) - 1
     row = offsets[series_of_bar] + session - session[first][series_of_bar]
 
     n_rows = int(offsets[-1])
     dense = np.zeros((n_rows, len(BAR_COLUMNS)), np.float32)
-    dense[row] = values
+    dense[row, :4] = cleaned.prices
+    dense[row, 4] = cleaned.volume
     present = np.zeros(n_rows, bool)
     present[row] = True
     series = np.repeat(np.arange(len(first), dtype=np.int32), np.diff(offsets))
@@ -104,7 +117,7 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
     symbol_starts = np.flatnonzero(np.diff(codes[first], prepend=-1))
     segment = np.arange(len(first)) - np.repeat(symbol_starts, np.diff(np.append(symbol_starts, len(first))))
 
-    panel = Panel(
+    return Panel(
         sessions=sessions,
         symbols=np.asarray(names, dtype=np.str_)[codes[first]],
         segments=segment,
@@ -113,13 +126,9 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
         series=series,
         bars=dense,
         present=present,
-        market_return=np.zeros(len(sessions), np.float32),
-        relative=len(names) >= data.min_universe if market is None else bool(market.any()),
+        market_return=median,
+        relative=relative,
     )
-    if not panel.relative:
-        return panel
-    stored = _median_returns(panel, data.min_universe) if market is None else market.to_numpy(np.float32)
-    return replace(panel, market_return=stored)
 
 
 def log_returns(panel: Panel) -> FloatArray:
@@ -154,30 +163,3 @@ def windows(panel: Panel, rows: IntArray, window: int, block: int = 4096) -> Ite
 def last_rows(panel: Panel) -> IntArray:
     """Rows of the panel's last session."""
     return np.flatnonzero(panel.present & (panel.session == len(panel.sessions) - 1))
-
-
-def _split_adjusted(bars: pd.DataFrame, codes: IntArray) -> FloatArray:
-    """(n, 5) prices divided, volume multiplied by all later splits of the symbol."""
-    values = bars[list(BAR_COLUMNS)].to_numpy(np.float64, copy=True)
-    if "split_ratio" not in bars:
-        return values
-    ratio = bars["split_ratio"].fillna(1.0).to_numpy(np.float64)
-    log_ratio = pd.Series(np.log(np.where(ratio > 0, ratio, 1.0)))
-    later = np.exp(log_ratio[::-1].groupby(codes[::-1]).cumsum()[::-1].to_numpy() - log_ratio.to_numpy())
-    values[:, :4] /= later[:, None]
-    values[:, 4] *= later
-    return values
-
-
-def _segment_starts(codes: IntArray, session: IntArray, log_close: FloatArray, data: DataConfig) -> BoolArray:
-    starts = np.ones(len(codes), bool)
-    gap = np.diff(session) - 1 > data.gap_sessions
-    jump = np.abs(np.diff(log_close)) > -np.log1p(-data.jump_limit)
-    starts[1:] = (np.diff(codes) != 0) | gap | jump
-    return starts
-
-
-def _median_returns(panel: Panel, min_universe: int) -> Float32Array:
-    returns = pd.Series(log_returns(panel)).groupby(panel.session)
-    median = returns.median().where(returns.count() >= min_universe, 0.0)
-    return median.reindex(range(len(panel.sessions)), fill_value=0.0).to_numpy(np.float32)

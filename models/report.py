@@ -3,14 +3,16 @@
 `NightMaterial` is all that a report is made of; every part but the result may be empty, since a night can end early.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
 import pandas as pd
 
 from models import diagnostics, pictures
+from models.bootstrap import Interval
+from models.config import GateConfig
 from models.explanation import ROLL_BACK, TRY, advice, heaviest
 from models.notation import (
     ABSENT,
@@ -40,6 +42,7 @@ from models.page import (
     to_markdown,
 )
 from models.records import CandidateRecord, Check, CheckGroup, Finding, NightResult, Scale
+from models.slices import TRADED_SESSIONS, Slice, slices
 
 _QUESTIONS: dict[CheckGroup, str] = {
     "health": "Is it healthy?",
@@ -79,8 +82,12 @@ class NightMaterial:
     """Symbol → sector, where the source has them."""
     note: str | None = None
     """A sentence that the reader must know before the numbers."""
-    confidence: float = 0.9
-    """Two-sided confidence of the intervals."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    """Confidence and replicates of the intervals."""
+    reach: int = 5
+    """Sessions that one label looks ahead."""
+    relative: bool = True
+    """Whether direction is relative to the session's median."""
     block_sessions: int = 10
     """Block of the ROC band's bootstrap; at least twice the horizon."""
 
@@ -105,6 +112,7 @@ def night_page(material: NightMaterial) -> Page:
         _training(material),
         _direction(material),
         _bounded_heads(material),
+        _slices(material),
         _groups(material),
         _timings(result),
         _next_steps(result),
@@ -362,7 +370,7 @@ def _head_table(candidate: CandidateRecord) -> Table:
 
 def _direction(material: NightMaterial) -> Section:
     evidence = material.evidence
-    curve = diagnostics.roc_curve(evidence, block_sessions=material.block_sessions, confidence=material.confidence)
+    curve = diagnostics.roc_curve(evidence, block_sessions=material.block_sessions, confidence=material.gate.confidence)
     if curve is None:
         return Section("Direction, out of sample", ())
     named = {"5-day reversal": "reversal", "volatility only": "p_up_volatility_only"}
@@ -396,7 +404,7 @@ def _auc_label(material: NightMaterial, curve: diagnostics.RocCurve) -> str:
     label = f"candidate, AUC {fixed(curve.area if auc is None else auc)}"
     if low is None or high is None:
         return label
-    return f"{label} ({percent(material.confidence, 0)} interval {fixed(low)} … {fixed(high)})"
+    return f"{label} ({percent(material.gate.confidence, 0)} interval {fixed(low)} … {fixed(high)})"
 
 
 def _metric_table(result: NightResult) -> Table:
@@ -414,6 +422,53 @@ def _bounded_heads(material: NightMaterial) -> Section:
         png = pictures.histograms(head, predicted, realised, material.scales[head].scale)
         drawn.append(Picture(png, f"Histogram of predicted and realised {head}, with the bound"))
     return Section("Bounded heads, out of sample", (Pictures(tuple(drawn)),) if drawn else ())
+
+
+def _slices(material: NightMaterial) -> Section:
+    evidence, gate = material.evidence, material.gate
+    if diagnostics.directed(evidence).empty:
+        return Section("Parts of the evidence", ())
+    parts = slices(evidence, gate, reach=material.reach, relative=material.relative, sectors=material.sectors)
+    shown = Picture(pictures.slices(parts), "Direction AUC and relative QLIKE of parts of the evidence, with intervals")
+    return Section("Parts of the evidence", (Paragraph(_caution(parts, gate)), Pictures((shown,)), _slice_table(parts)))
+
+
+def _caution(parts: Sequence[Slice], gate: GateConfig) -> str:
+    missed = (1 - gate.confidence) * 2 * (len(parts) - 1)
+    return (
+        f"A description; no check reads it. Of {2 * (len(parts) - 1)} intervals at {percent(gate.confidence, 0)} about "
+        f"{fixed(missed, 0)} miss the truth by chance, and whoever looks for the best or the worst part finds one that "
+        "does: take what stands out as a question for later nights, never as a reason to choose rows. Liquidity is the "
+        f"median dollar volume of the {TRADED_SESSIONS} sessions up to the prediction, in thirds of each session; "
+        "volatility is the session's median forecast of log-HAR."
+    )
+
+
+def _slice_table(parts: Sequence[Slice]) -> Table:
+    columns = (
+        Column("by", width=10),
+        Column("part", width=24),
+        *(Column(name, numeric=True) for name in ("rows", "sessions", "direction AUC", "interval")),
+        *(Column(name, numeric=True) for name in ("QLIKE / log-HAR", "interval")),
+    )
+    rows = tuple(
+        (
+            part.kind,
+            part.name,
+            count(part.rows),
+            count(part.sessions),
+            *(_ends(part.auc, 4)),
+            *(_ends(part.to_har, 3)),
+        )
+        for part in parts
+    )
+    return Table(columns, rows, "Each part by itself, measured as the gate measures the whole")
+
+
+def _ends(interval: Interval, decimals: int) -> tuple[str, str]:
+    """The value and its interval; a part of few sessions has none."""
+    low, high = fixed(interval.low, decimals), fixed(interval.high, decimals)
+    return fixed(interval.value, decimals), ABSENT if low == ABSENT else f"{low} … {high}"
 
 
 def _groups(material: NightMaterial) -> Section:

@@ -39,6 +39,7 @@ from models.facts import VALUES, in_order, repeated_on_arrival, sort_out
 from models.intake import PART_COLUMNS, Intake, Stored, of_daily_bars, of_intraday_bars
 from models.locations import Locations, exists, open_at
 from models.records import Account, DeliveryRecord, Finding, Snapshot
+from models.rulings import Rulings
 from models.tables import Table
 
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
@@ -227,7 +228,7 @@ class BarsStore:
         return last
 
     def as_known(self, as_of: datetime, first: date | None = None, last: date | None = None) -> pd.DataFrame:
-        """Canonical bars as known then, sorted by symbol and session, one row each.
+        """Canonical bars as known then, sorted by symbol and session, one row each; `ruling` where a person ruled.
 
         Args:
             as_of: What became known later does not exist.
@@ -236,7 +237,7 @@ class BarsStore:
         """
         where = _known(as_of, first, last)
         rows = self._bars.read(["symbol", "session", "timestamp", "known_at", "sequence", *VALUES], where)
-        return _canonical(_latest(rows))
+        return Rulings(self.locations).on(_canonical(_latest(rows)), as_of)
 
     def facts(self) -> pd.DataFrame:
         """Every fact: what each row that became known said anew of its symbol and session.
@@ -395,7 +396,7 @@ def content_hash(bars: pd.DataFrame) -> str:
     digest = hashlib.sha256("\n".join(symbols).encode())
     digest.update(codes.astype(np.int32).tobytes())
     digest.update(bars["session"].to_numpy("datetime64[D]").astype(np.int32).tobytes())
-    for name in VALUES:
+    for name in (*VALUES, "ruling"):
         if name in bars:
             digest.update(name.encode() + (bars[name].to_numpy(np.float64) + 0.0).tobytes())
     return digest.hexdigest()

@@ -93,7 +93,8 @@ def constant_price_error(config: TargetsConfig, rule: TargetRule = compute_targe
     )
     price = np.repeat(10.0 ** np.arange(1, len(symbols) + 1), len(sessions))
     bars = bars.assign(open=price, high=price, low=price, close=price, volume=1e6)
-    targets = rule(build_panel(bars, DataConfig(min_universe=1)), config)
+    still = DataConfig(min_universe=1, suspect_bars="keep")  # prices that stand still are the point, not a stale run
+    targets = rule(build_panel(bars, still), config)
     worst = {head: getattr(targets, head) for head in ("volatility", "magnitude")}
     return {head: float(np.nanmax(values)) if np.isfinite(values).any() else math.nan for head, values in worst.items()}
 

@@ -85,12 +85,12 @@ def compare_document(document: bytes | None, bound: str | None, original: bytes 
         original: The document as the night's files hold it, if they do: it tells which fields were altered.
     """
     what = "document"
-    if document is None:
-        return _differs(what, "no document lies beside the model; run the same night again to have it laid there")
     if bound is None:
-        return _differs(
-            what, "the ledger's line binds no document: it was written before documents were kept, or altered"
-        )
+        why = "the ledger's line binds no document: it was written before documents were kept, or altered"
+        return _differs(what, why)
+    if document is None:
+        why = "none lies beside the model. An interrupted night lays it there when it is run again; else it was lost"
+        return _differs(what, why)
     found = sha256(document)
     if found == bound:
         return _same(what, f"SHA-256 {_short(bound)}, as the ledger's line says")
@@ -104,9 +104,8 @@ def nothing_else(document: Comparison) -> Comparison:
     if document.outcome == "same":
         why = "the installed code cannot read the document, though it is sound: verify with the code that decided"
         return _differs(what, why)
-    return Comparison(
-        what=what, outcome="not checked", why="what the decision rests on is told by a sound document alone"
-    )
+    why = "only a sound document tells what the decision rests on"
+    return Comparison(what=what, outcome="not checked", why=why)
 
 
 def compare_lines(decision: Decision, bound: str, lines: Sequence[LedgerEntry]) -> Comparison:

@@ -21,6 +21,7 @@ from models.panel import IntArray
 from models.records import CandidateRecord, Check, Finding, Record
 from models.registry import Registry
 from models.serving import ServedModel, disagreement
+from models.slices import dollar_volume
 from tasks.outside import RETRIED
 from tasks.run_log import sum_up
 
@@ -81,6 +82,8 @@ def _summary(frame: pd.DataFrame, candidate: CandidateRecord, agreement: float) 
 def out_of_sample(own: pd.DataFrame, folds: pd.DataFrame | None, dataset: Dataset) -> pd.DataFrame:
     """The frame that the gate reads: `session, symbol, fold, version`, heads, realised targets, baselines.
 
+    Beside them `dollar_volume`, which only the report reads.
+
     Args:
         own: The candidate's predictions for `dataset.fresh`.
         folds: Those of the recipe folds for the rows before, in the order of `dataset.evidence`; None without folds.
@@ -96,7 +99,8 @@ def out_of_sample(own: pd.DataFrame, folds: pd.DataFrame | None, dataset: Datase
         summaries(dataset.panel, network.window, network.spans),
         summary_names(network.spans),
     )
-    return pd.concat([predicted, dataset.realised(dataset.evidence), beside], axis=1)
+    traded = pd.Series(dollar_volume(dataset.panel, dataset.evidence), name="dollar_volume")
+    return pd.concat([predicted, dataset.realised(dataset.evidence), beside, traded], axis=1)
 
 
 def anchor_version(champion: str | None, night: NightRecord, config: RetrainConfig) -> str | None:

@@ -212,7 +212,7 @@ def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConf
         now=now,
         name=raw.file.name,
         docs=store.locations.data_docs,
-        jump_limit=config.data.jump_limit,
+        data=config.data,
         intraday=intraday,
         lines=raw.line,
     )

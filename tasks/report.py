@@ -73,10 +73,17 @@ def report_night(
         curves=files.read_frame("curves") if trained else pd.DataFrame(),
         evidence=files.read_frame("candidate/evidence") if trained else pd.DataFrame(),
         note=config.note or None,
-        confidence=config.gate.confidence,
+        gate=config.gate,
+        reach=label_reach(config.targets),
+        relative=trained and _is_relative(files, config),
         block_sessions=int(result.metrics.get("block_sessions") or block_length(label_reach(config.targets))),
     )
     return report(material, locations)
+
+
+def _is_relative(files: NightFiles, config: RetrainConfig) -> bool:
+    """Whether direction was in fact relative: a universe that is too small has no market."""
+    return config.targets.direction == "relative" and bool(files.read_frame("market")["market_return"].any())
 
 
 def _last_nights(locations: Locations, tonight: str) -> pd.DataFrame:

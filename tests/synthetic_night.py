@@ -44,6 +44,8 @@ def evidence(n_sessions: int = 60, n_symbols: int = 300, seed: int = 3) -> pd.Da
             "magnitude": (1.8 * level).ravel(),
             "direction": (shock > 0).astype("float64").ravel(),
             "volatility_target": volatility.ravel(),
+            "volatility_har": (level * np.exp(rng.normal(0, 0.15, shape))).ravel(),
+            "dollar_volume": np.tile(rng.lognormal(17, 1, n_symbols), n_sessions),
             "magnitude_target": np.abs(volatility * shock * 2).ravel(),
             "p_up_volatility_only": (0.5 + 0.5 * (level - level.mean())).ravel(),
             "reversal": reversal.ravel(),

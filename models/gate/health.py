@@ -39,8 +39,10 @@ MIN_CORRELATION: Final = 0.3
 MIN_DIRECTION_SPREAD: Final = 0.001
 """Smallest sd of P(up): an AUC of 0.505 comes with about 0.004."""
 MAX_FROM_PRIOR: Final = 0.1
-"""Largest distance of the mean P(up) from the training rows' share of ups: twice the sd with which an AUC of 0.56
-comes."""
+"""Largest distance of the mean P(up) from the training rows' share of ups, where direction is relative: twice the sd
+with which an AUC of 0.56 comes."""
+MAX_FROM_PRIOR_ABSOLUTE: Final = 0.25
+"""The same where direction is the market's as well: a whole month may be forecast to fall."""
 MAX_DISAGREEMENT: Final = 1e-5
 """Largest difference, relative to a head's scale, of one row's output alone, in a batch and with later bars there."""
 
@@ -131,8 +133,9 @@ def _direction(evidence: Evidence) -> tuple[Check, ...]:
     in_range = at_least("direction_in_range", "health", share, 1.0, f"{percent(share, 2)} of P(up) lie in [0, 1]")
     why = f"P(up) varies by {fixed(spread)} (sd) between rows; a constant ranks nothing"
     varied = at_least("direction_spread", "health", spread, MIN_DIRECTION_SPREAD, why)
+    far = MAX_FROM_PRIOR if evidence.relative else MAX_FROM_PRIOR_ABSOLUTE
     why = f"P(up) is {fixed(mean, 3)} on average; of the training rows {fixed(prior, 3)} went up"
-    near = at_most("direction_near_prior", "health", abs(mean - prior), MAX_FROM_PRIOR, why)
+    near = at_most("direction_near_prior", "health", abs(mean - prior), far, why)
     return (
         weighed(in_range, evidence, lambda rows: rows.mean(inside)),
         weighed(varied, evidence, lambda rows: standard_deviation(rows, p_up)),

@@ -7,12 +7,14 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from models.config import DataConfig, NetworkConfig
+from models.actions import suspects
+from models.bar_sequence import BarSequence
+from models.config import NetworkConfig
 from models.dataset import Dataset
 from models.features import bar_features, filter_weights, scale_free, summaries
 from models.leaks.sample import Sample, Stretch
 from models.notation import count, significant
-from models.panel import BoolArray, FloatArray, IntArray, Panel, build_panel, log_returns, windows
+from models.panel import BoolArray, FloatArray, IntArray, build_panel, windows
 from models.records import Check, at_most
 from models.targets import label_reach
 
@@ -24,8 +26,6 @@ _FACTOR: Final = 2.0**-3
 """Of all prices; a power of two, so that not even a rounding may change."""
 SESSIONS_AGAIN: Final = 6
 """Sessions whose market return, or whose targets, are computed a second time."""
-_JUMP_ROUNDING: Final = 1e-5
-"""Of a log return, since the panel keeps prices in single precision."""
 
 Change = Callable[[Stretch, int], Stretch]
 """A stretch and the position of a cut → the stretch with another future."""
@@ -39,7 +39,7 @@ def causality_checks(dataset: Dataset, sample: Sample) -> tuple[Check, ...]:
         _unmoved("future_noise", "with noise after a cut", sample, lambda past, cut: past.with_noise_after(cut, limit)),
         _market_return(dataset),
         _own_series(sample),
-        _unbroken(dataset.panel, dataset.config.data),
+        _unbroken(dataset),
         _served_features(sample),
         _price_level(sample),
     )
@@ -134,11 +134,8 @@ def _market_return(dataset: Dataset) -> Check:
     looked_at = np.unique(np.linspace(1, len(panel.sessions) - 1, SESSIONS_AGAIN).astype(int))
     for position in looked_at if panel.relative else []:
         two = panel.sessions[position - 1 : position + 1]
-        alone = build_panel(bars[np.isin(days, two)], data.model_copy(update={"min_universe": 1}))
-        returns = log_returns(alone)[alone.session_of(np.arange(len(alone.session))) == two[1]]
-        known = returns[~np.isnan(returns)]
-        median = float(np.median(known)) if len(known) >= data.min_universe else 0.0
-        worst = max(worst, abs(median - float(panel.market_return[position])))
+        alone = build_panel(bars[np.isin(days, two)], data)
+        worst = max(worst, abs(float(alone.market_return[-1]) - float(panel.market_return[position])))
     where = ", ".join(str(panel.sessions[position]) for position in looked_at)
     why = f"from the bars of a session and the one before, its market return differs by {significant(worst, 2)} at most"
     return at_most("market_return", "leak", worst, SAME, f"{why}: sessions {where}")
@@ -160,19 +157,34 @@ def _own_series(sample: Sample) -> Check:
     return at_most("own_series", "leak", worst if n_rows else float("nan"), SAME, why)
 
 
-def _unbroken(panel: Panel, data: DataConfig) -> Check:
-    """Jumps and gaps that should have started a new segment."""
+def _unbroken(dataset: Dataset) -> Check:
+    """Unstated actions and gaps that should have started a new segment."""
+    panel, data = dataset.panel, dataset.config.data
     present = np.flatnonzero(panel.present)
-    inside = np.diff(panel.series[present]) == 0
-    close = np.log(panel.bars[present, 3].astype(np.float64))
-    jumped = ~(np.abs(np.diff(close)) <= -np.log1p(-data.jump_limit) + _JUMP_ROUNDING)
-    absent = np.diff(panel.session[present]) - 1 > data.gap_sessions
-    broken = int(np.sum(inside & (jumped | absent)))
+    _, symbol = np.unique(panel.symbols, return_inverse=True)
+    series, session = panel.series[present], panel.session[present].astype(np.int64)
+    bars = panel.bars[present].astype(np.float64)
+    market = panel.market_return.astype(np.float64)[session]
+    sequence = BarSequence(symbol[series].astype(np.int64), session, bars[:, :4], bars[:, 4], market)
+    found = suspects(sequence, data.jump_limit).rows
+    unstated = np.setdiff1d(found[series[found] == series[found - 1]], _cleared(dataset, present))
+    absent = (np.diff(series) == 0) & (np.diff(session) - 1 > data.gap_sessions)
+    broken = len(unstated) + int(np.sum(absent))
     why = (
-        f"{count(broken)} jumps beyond data.jump_limit = {data.jump_limit:g} or gaps of more than {data.gap_sessions} "
-        f"sessions lie inside the {count(len(panel.symbols))} series; a window or a label would cross them"
+        f"{count(broken)} moves that look like an unstated split, or gaps of more than {data.gap_sessions} sessions, "
+        f"lie inside the {count(len(panel.symbols))} series; a window or a label would cross them"
     )
     return at_most("unbroken_series", "leak", broken, 0, why)
+
+
+def _cleared(dataset: Dataset, present: IntArray) -> IntArray:
+    """Positions among the present rows at which a person has ruled that there was no action."""
+    bars, panel = dataset.bars, dataset.panel
+    if "ruling" not in bars:
+        return np.empty(0, np.int64)
+    ruled = bars[bars["ruling"] == 1.0]
+    keys = pd.MultiIndex.from_arrays([panel.symbol_of(present), panel.session_of(present).astype("datetime64[s]")])
+    return np.flatnonzero(keys.isin(pd.MultiIndex.from_frame(ruled[["symbol", "session"]])))
 
 
 def _served_features(sample: Sample) -> Check:

@@ -141,8 +141,37 @@ def test_a_jump_from_the_last_stored_close_is_told_and_kept(delivery):
     today = delivery[newest].reset_index(drop=True)
     today.loc[2, ["open", "high", "low", "close"]] *= 2
     report = check(today, history=delivery[~newest])
-    assert broken_rules(report) == {"jump": 1}
+    assert broken_rules(report) == {"jump": 1, "suspect_split": 1}
     assert report.broken[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("rule", "spoil"),
+    [
+        ("suspect_split", {"open": 2.0, "high": 2.0, "low": 2.0, "close": 2.0}),
+        ("contradicted_split", {"split_ratio": 2.0}),
+        ("busted_print", {"low": 0.04}),
+        ("unit_error", {"open": 100.0, "high": 100.0, "low": 100.0, "close": 100.0}),
+        ("zero_volume_move", {"open": 1.1, "high": 1.1, "low": 1.1, "close": 1.1, "volume": 0.0}),
+    ],
+)
+def test_a_suspect_bar_is_told_and_kept_or_put_in_quarantine_as_configured(delivery, rule, spoil):
+    newest = delivery["session"] == delivery["session"].max()
+    today = delivery[newest].reset_index(drop=True).assign(split_ratio=1.0)
+    for name, factor in spoil.items():
+        today.loc[2, name] *= factor
+    history = delivery[~newest].assign(split_ratio=np.nan)
+    told = check(today, history=history)
+    assert broken_rules(told).keys() - {"jump"} == {rule}
+    assert set(told.broken) == {""}
+    kept_out = check(today, history=history, levels={rule: "quarantine"})
+    assert np.flatnonzero(kept_out.broken == rule).tolist() == [2]
+
+
+def test_a_spike_is_told_once_the_price_is_back(delivery):
+    out = (delivery["symbol"] == "S4") & (delivery["session"] == delivery["session"].unique()[-2])
+    delivery.loc[out, ["open", "high", "low", "close"]] *= 1.5
+    assert broken_rules(check(delivery)).keys() - {"jump"} == {"spike"}
 
 
 def test_a_price_in_quarantine_is_not_told_again_as_a_jump(delivery):
@@ -193,7 +222,9 @@ def test_the_demo_panel_is_the_one_that_the_facts_are_about(demo_bars):
 def test_the_demo_panel_breaks_the_rules_that_it_is_known_to_break(demo_bars):
     # Its volumes are hundreds of shares, cut off: the counter that ran full at 2^31 − 1 shares reads 21,474,836.
     report = demo_report(demo_bars, saturated_volume=21_474_836)
-    assert broken_rules(report) == {"ohlc_order": 77, "jump": 8, "saturated_volume": 1, "missing_sessions": 7}
+    suspect = {"suspect_split": 7, "busted_print": 9}
+    known = {"ohlc_order": 77, "jump": 8, "saturated_volume": 1, "missing_sessions": 7}
+    assert broken_rules(report) == known | suspect
     assert np.count_nonzero(report.broken == "ohlc_order") == 77
     examples = {found.rule: found.examples for found in report.findings}
     assert examples["saturated_volume"] == ("C 2009-12-18",)

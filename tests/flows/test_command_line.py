@@ -66,10 +66,27 @@ def test_automations_explain_themselves_without_importing_prefect():
     assert {"prefect", "pandas"} & modules_after("automations", "apply", "--help") == set()
 
 
+def test_splits_explain_themselves_without_importing_anything_heavy():
+    assert {"prefect", "pandas"} & modules_after("splits", "confirm", "--help") == set()
+
+
+def test_splits_of_an_empty_store_are_no_question(nocturne):
+    assert nocturne("splits", "list")[:2] == (0, "No open question: no suspect split, none that prices contradict.\n")
+    assert json.loads(nocturne("splits", "list", "--json")[1]) == {"actions": []}
+
+
+def test_a_ruling_on_a_bar_that_is_not_there_is_refused(nocturne):
+    status, _, told = nocturne("splits", "confirm", "DHR", "2010-06-14", "3/2", "--reason", "seen")
+    assert status == 2
+    assert "no bar of DHR on 2010-06-14" in told
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["frobnicate"],
+        ["splits", "confirm", "DHR", "2010-06-14", "two", "--reason", "seen"],
+        ["splits", "confirm", "DHR", "2010-06-14"],
         ["retrain", "--bogus"],
         ["retrain", "--session", "yesterday"],
         ["rollback"],

@@ -131,3 +131,14 @@ def test_status_names_the_champion_since_when_and_why():
     assert "All is well" in file.getvalue()
     assert "Champion v2" in file.getvalue()
     assert "serves since 2024-05-02 22:00 UTC: all checks passed" in file.getvalue()
+
+
+def test_checks_for_leaks_are_one_row_until_one_of_them_fails(shown):
+    leaks = tuple(at_most(name, "leak", 0.0, 1.0, "nothing moved") for name in ("truncation", "refit"))
+    text = shown(NIGHT.model_copy(update={"checks": (*NIGHT.checks[:1], *leaks, *NIGHT.checks[1:])}))
+    assert "all 2 checks" in text
+    assert "refit" not in text
+    failed = at_most("refit", "leak", 2.0, 1.0, "a scale moved")
+    text = shown(NIGHT.model_copy(update={"checks": (*NIGHT.checks, leaks[0], failed)}))
+    assert "truncation" in text
+    assert "✗ refit: a scale moved" in text

@@ -116,6 +116,7 @@ def test_an_altered_space_or_a_missing_document_is_found(proof):
     assert compare_document(proof.document + b" ", bound, proof.document).outcome == "differs"
     assert compare_document(None, bound, proof.document).outcome == "differs"
     assert compare_document(proof.document, None, proof.document).outcome == "differs"
+    assert "before documents were kept" in compare_document(None, None, None).why
 
 
 def test_a_document_that_is_bound_but_not_understood_is_no_proof(proof):

@@ -15,6 +15,7 @@ from models.bar_columns import (
     symbols_are_safe,
 )
 from models.calendar import Calendar
+from models.config import DataConfig
 
 XNYS = Calendar("XNYS")
 NOW = datetime(2024, 7, 8, 22, tzinfo=UTC)
@@ -32,7 +33,7 @@ def bars(*rows: tuple[str, str, float]) -> pd.DataFrame:
 
 
 def history_of(frame: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
-    return history_columns(frame, frame.iloc[:0] if history is None else history)
+    return history_columns(frame, frame.iloc[:0] if history is None else history, DataConfig())
 
 
 def test_a_missing_column_is_found_as_nothing():

@@ -175,9 +175,14 @@ def test_the_markets_return_of_the_next_session_is_caught(bars, evidence):
 
 
 def test_a_split_inside_a_series_is_caught(bars):
-    data = CONFIG.data.model_copy(update={"jump_limit": 0.9})
-    loose = Dataset.of(bars, build_panel(bars, data).market, CONFIG.model_copy(update={"data": data}))
-    assert "unbroken_series" in causality(replace(loose, config=CONFIG), evidence_of(loose))
+    panel = build_panel(bars, CONFIG.data)
+    second = int(panel.offsets[:-1][panel.segments > 0][0])
+    is_split = (bars["symbol"] == panel.symbol_of(np.array([second]))[0]) & (
+        bars["session"] == panel.session_of(np.array([second]))[0]
+    )
+    joined = Dataset.of(bars.assign(ruling=np.where(is_split, 1.0, np.nan)), panel.market, CONFIG)
+    assert "unbroken_series" not in causality(joined, evidence_of(joined))  # a person has said that it is none
+    assert "unbroken_series" in causality(replace(joined, bars=bars), evidence_of(joined))
 
 
 # Where targets come from
@@ -325,3 +330,11 @@ def test_a_symbol_that_is_listed_late_has_nothing_to_compare_before(bars):
     late = bars[few | (bars["session"] >= days[100])].reset_index(drop=True)
     dataset = dataset_of(late)
     assert not causality(dataset, evidence_of(dataset))
+
+
+def test_a_universe_too_small_for_a_market_is_measured_as_it_is():
+    """Seven pairs of a crypto exchange: noise in the place of a market return would make their labels relative."""
+    settings = MarketSettings(symbols=7, sessions=240, edge=0)
+    few = dataset_of(synthetic_market(settings, horizon=3).bars)
+    assert not few.panel.relative
+    assert fitted(few, evidence_of(few)) == set()

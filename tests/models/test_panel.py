@@ -8,10 +8,10 @@ from models.config import DataConfig
 from models.panel import build_panel, eligible, last_rows, log_returns, windows
 
 
-def test_a_split_like_jump_starts_a_new_segment_and_a_genuine_move_does_not(demo_bars):
+def test_what_looks_like_an_unstated_action_starts_a_new_segment_and_a_genuine_move_does_not(demo_bars):
     panel = build_panel(demo_bars, DataConfig())
     broken = set(panel.symbols[panel.segments > 0])
-    assert broken == {"DHR", "ESRX", "ETFC", "GIS", "STR", "WY"}
+    assert broken == {"CAH", "DHR", "ESRX", "ETFC", "GIS", "STR", "WY"}
 
 
 def test_every_bar_of_the_demo_panel_is_in_exactly_one_row(demo_bars):

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from models import pictures
+from models.bootstrap import Interval
 from models.diagnostics import roc_curve
+from models.slices import Slice
 from tests import synthetic_night
 
 
@@ -49,6 +51,14 @@ def test_a_fit_of_the_direction_alone_has_its_learning_curves():
 def test_one_session_is_enough_for_a_picture():
     auc = pd.Series([0.52], index=pd.to_datetime(["2010-08-19"]))
     assert opened(pictures.auc_by_session(auc, 1)).width > 500
+
+
+@pytest.mark.parametrize("ends", [(0.5, 0.56), (np.nan, np.nan), (0.5, np.inf)])
+def test_parts_are_drawn_whatever_their_names_and_whether_or_not_they_have_intervals(ends):
+    whole = Slice("all", "all rows", 10, 5, Interval(0.53, *ends), Interval(1.0, *ends))
+    part = Slice("sector", "$\\frac{A$", 5, 5, Interval(np.nan, *ends), Interval(np.inf, *ends))
+    drawn, alone = (np.asarray(opened(pictures.slices(parts))) for parts in ((whole, part), (whole,)))
+    assert drawn.shape[0] > alone.shape[0]
 
 
 def test_drawing_leaves_the_logger_of_matplotlib_as_it_was(roc_picture):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from models.notation import ABSENT
 from models.records import Check, Forced, Influence, Weighs, above
 from models.report import NightMaterial, night_page, render_html, render_markdown
 from tests import synthetic_night
@@ -68,6 +69,7 @@ def test_the_sections_follow_the_reader_s_questions(page):
         "Training",
         "Direction, out of sample",
         "Bounded heads, out of sample",
+        "Parts of the evidence",
         "By symbol",
         "Timings",
         "What to do next",
@@ -81,7 +83,7 @@ def test_both_forms_have_the_same_sections(page, artifact):
 def test_both_forms_show_the_same_pictures(page, artifact):
     shown = [re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]+", text) for text in (page, artifact)]
     assert shown[0] == shown[1]
-    assert len(shown[0]) == 7
+    assert len(shown[0]) == 8
 
 
 @pytest.mark.parametrize("form", ["page", "artifact"])
@@ -139,6 +141,29 @@ def test_a_model_of_the_direction_alone_is_reported_without_bounded_heads(whole_
 def test_predictions_that_are_not_finite_do_not_hide_the_report_that_says_so(whole_night):
     broken = whole_night.evidence.assign(volatility=float("inf"), p_up=float("nan"))
     assert "Bounded heads, out of sample" in headings(render_html(replace(whole_night, evidence=broken)))
+
+
+def test_the_parts_of_the_evidence_are_told_to_be_no_checks_and_how_many_of_them_err(page):
+    assert "A description; no check reads it. Of 28 intervals at 90 % about 3 miss the truth by chance" in page
+
+
+def test_every_part_stands_in_the_table_with_its_interval(whole_night):
+    section = next(one for one in night_page(whole_night).sections if one.title == "Parts of the evidence")
+    table = section.blocks[-1]
+    assert [row[0] for row in table.rows] == [
+        "all",
+        *["sector"] * 6,
+        *["liquidity"] * 3,
+        *["volatility"] * 3,
+        *["time"] * 2,
+    ]
+    assert [row[5] for row in table.rows if row[1] == "last 15 sessions"] == [ABSENT]
+    assert all(row[5] != ABSENT for row in table.rows if row[3] == "60")
+
+
+def test_a_forecast_that_is_infinite_does_not_hide_the_parts(whole_night):
+    broken = whole_night.evidence.assign(volatility=float("inf"))
+    assert "Parts of the evidence" in headings(render_html(replace(whole_night, evidence=broken)))
 
 
 def test_a_kept_night_says_by_how_much_each_check_failed(short_night):

@@ -1,7 +1,7 @@
 """Layers, provenance and refusals of the configuration."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import RetrainConfig
@@ -181,6 +181,7 @@ def test_an_assignment_without_a_value_shows_the_form():
     assert "--set section.key=value" in refusal(assignments=["training.seed"])
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(key for key, origin in load_settings().origins.items() if "." in key)))
 def test_no_number_of_the_configuration_accepts_nan(key):
     if isinstance(load_settings().value(key), float):

@@ -111,7 +111,7 @@ def test_a_jump_is_one_session_bar_and_quarantines_all_its_rows(desk):
     desk.ingest(half_hours("2024-07-01T13:30Z"), now=datetime(2024, 7, 1, 22, tzinfo=UTC))
     bars = half_hours()
     bars.loc[bars["symbol"] == "A", ["open", "high", "low", "close"]] *= 10
-    assert broken(desk.ingest(bars)) == {"jump": 1}
+    assert broken(desk.ingest(bars)) == {"jump": 1, "suspect_split": 1}
     again = desk.ingest(bars.assign(volume=7), "contract.levels.jump=quarantine")
     assert again.account.by_rule == {"jump": 13}
 

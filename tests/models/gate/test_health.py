@@ -1,5 +1,6 @@
 """Each way in which a bounded head can be ill, with the check that names it."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -103,6 +104,12 @@ def test_another_heads_output_in_the_place_of_p_up_is_far_from_the_share_of_ups(
 def test_p_up_is_measured_against_what_went_up_in_training_and_not_against_one_half():
     rising = evidence(p_up=lambda p: p + 0.15, p_up_prior=lambda prior: prior + 0.12)
     assert not failing(rising)
+
+
+def test_a_month_that_is_forecast_to_fall_is_no_illness_where_direction_is_the_markets():
+    falling = evidence(p_up=lambda p: p - 0.2)
+    assert failing(falling) == {"direction_near_prior"}
+    assert not failing(replace(falling, relative=False))
 
 
 def test_a_probability_above_one_is_out_of_range():
