@@ -10,7 +10,14 @@ import pandas as pd
 
 from expectations.gx import Suite
 from expectations.rules import Outcome, Rule, among, bar_namer, between, finding, not_empty
-from models.bar_columns import SUSPICIONS, history_columns, row_columns, schema_columns, session_columns
+from models.bar_columns import (
+    SUSPICIONS,
+    has_case_twin,
+    history_columns,
+    row_columns,
+    schema_columns,
+    session_columns,
+)
 from models.calendar import Calendar
 from models.config import ContractConfig, DataConfig, Level, RuleLevels, SourceConfig
 from models.delivery import utc
@@ -26,6 +33,7 @@ ROW_RULES = (
     "unsafe_symbol",
     "not_finite",
     "nonpositive_price",
+    "implausible_price",
     "ohlc_order",
     "negative_volume",
     "conflicting_rows",
@@ -34,7 +42,7 @@ ROW_RULES = (
     "outside_session",
 )
 """Rules about one row, in the order in which a row that broke several is counted."""
-HISTORY_RULES = ("jump", "stale_run", "saturated_volume", *SUSPICIONS, "partial_session")
+HISTORY_RULES = ("symbol_case", "jump", "stale_run", "saturated_volume", *SUSPICIONS, "partial_session")
 """Rules about what a session's sound bar says, beside the sessions before it and by itself."""
 SESSION_RULES = ("completeness", "missing_sessions")
 """Rules about whole sessions."""
@@ -104,6 +112,7 @@ def check_bars(
     docs: str | None,
     data: DataConfig | None = None,
     intraday: Intraday | None = None,
+    lines: IntArray | None = None,
 ) -> BarsReport:
     """Check one delivery against the contract.
 
@@ -122,6 +131,7 @@ def check_bars(
         docs: Local directory of the Data Docs; None builds none.
         data: Limits of jumps and series, as the panel of a night has them; None: the defaults.
         intraday: Of bars that are parts of a session; None for daily bars.
+        lines: (n_rows,) line of the file that each row stands on, to name it by.
     """
     data = data or DataConfig()
     rules = _rules(contract, source, data.jump_limit)
@@ -137,9 +147,11 @@ def check_bars(
         _mark(broken, {rule: replace(outcome, rows=_rows_of(outcome, bar)) for rule, outcome in past.items()})
         in_time = frame.loc[columns["in_session"] & (columns["days_ahead"] <= 0), "session"]
         sessions = session_columns(frame[broken == ""], in_time, history, calendar)
-        findings += [finding(outcome, "rows", bar_namer(frame)) for outcome in rows.values()]
-        unit = "rows" if intraday is None else "session bars"
-        findings += [finding(outcome, unit, bar_namer(bars)) for outcome in past.values()]
+        findings += [finding(outcome, "rows", bar_namer(frame, lines)) for outcome in rows.values()]
+        unit, of_bars = (
+            ("rows", None if lines is None else lines[bar >= 0]) if intraday is None else ("session bars", None)
+        )
+        findings += [finding(outcome, unit, bar_namer(bars, of_bars)) for outcome in past.values()]
         findings += _check_sessions(suite, sessions, rules)
     suite.publish()
     return BarsReport(tuple(findings), broken)
@@ -181,7 +193,11 @@ def _rows_of(outcome: Outcome, bar: IntArray) -> IntArray:
 def _check_history(
     suite: Suite, bars: pd.DataFrame, history: pd.DataFrame, rules: dict[str, Rule], data: DataConfig
 ) -> dict[str, Outcome]:
-    columns = history_columns(bars, history, data).assign(volume=bars["most_volume"], coverage=bars["coverage"])
+    columns = history_columns(bars, history, data).assign(
+        case_twin=has_case_twin(bars["symbol"], history["symbol"]),
+        volume=bars["most_volume"],
+        coverage=bars["coverage"],
+    )
     return suite.check(columns, [rules[rule] for rule in HISTORY_RULES])
 
 
@@ -228,11 +244,13 @@ def _delivery_rules() -> list[Rule]:
 
 def _row_rules(contract: ContractConfig) -> list[Rule]:
     slack = contract.ohlc_tolerance
+    plausible = f"every price is below {contract.max_price:,.0f}"
     return [
         between("missing_value", "no symbol, time, price or volume is missing", "missing_values", high=0),
         among("unsafe_symbol", "a symbol is 1 to 32 plain characters", "symbol_is_safe", [True]),
         between("not_finite", "no number is infinite", "infinite_values", high=0),
         between("nonpositive_price", "every price is above zero", "lowest_price", low=0, strict=True),
+        between("implausible_price", plausible, "highest_price", high=contract.max_price, strict=True),
         between("ohlc_order", f"low ≤ open, close ≤ high, within a relative {slack:g}", "ohlc_excess", high=slack),
         between("negative_volume", "volume is zero or more", "volume", low=0),
         among("conflicting_rows", "rows of one symbol and time say the same", "conflicts", [False]),
@@ -249,6 +267,7 @@ def _history_rules(contract: ContractConfig, source: SourceConfig, jump_limit: f
     covered = f"bars cover at least {contract.min_coverage:.0%} of a session that has ended"
     move = f"a close moves by at most {jump_limit:.0%} from the one before"
     return [
+        among("symbol_case", "no new symbol is a known one in another case", "case_twin", [False]),
         between("jump", move, "jump", low=-jump_limit, high=jump_limit),
         between("stale_run", still, "stale_run", high=longest),
         between("saturated_volume", below, "volume", high=counter, strict=True),

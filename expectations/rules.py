@@ -71,12 +71,15 @@ def missing_breaks(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.fillna(np.inf)
 
 
-def bar_namer(frame: pd.DataFrame) -> Callable[[int], str]:
-    """Readable name of the row at a position: `DHR 2010-06-14`."""
+def bar_namer(frame: pd.DataFrame, lines: IntArray | None = None) -> Callable[[int], str]:
+    """Readable name of the row at a position: `DHR 2010-06-14`, with the line of the file where that is known."""
 
     def name(row: int) -> str:
         symbol, session = frame["symbol"].iloc[row], frame["session"].iloc[row]
-        return f"row {row}" if pd.isna(symbol) or pd.isna(session) else f"{symbol} {session:%Y-%m-%d}"
+        place = f"row {row}" if lines is None else f"line {lines[row]}"
+        if pd.isna(symbol) or pd.isna(session):
+            return place
+        return f"{symbol} {session:%Y-%m-%d}" + ("" if lines is None else f" ({place})")
 
     return name
 

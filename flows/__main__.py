@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from models.locations import Locations
     from models.records import DeliveryRecord, VerdictWord
     from models.settings import Settings
+    from models.sources import Delivered
 
 COMPLETED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -63,7 +64,8 @@ Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Traces of erro
 @app.command()
 def ingest(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH…", help="Delivered files: CSV or Parquet, paths or URIs.")
+        list[str] | None,
+        typer.Argument(metavar="PATH…", help="Delivered files, or directories, globs or URI prefixes with them."),
     ] = None,
     demo: Demo = False,
     known_at: Annotated[
@@ -87,15 +89,19 @@ def ingest(
     with _working(debug) as progress:
         from flows import console
         from models.records import Account
-        from tasks.ingest import bring_in
+        from tasks.ingest import bring_in, take_each
 
-        records = []
-        for uri in deliveries:
-            progress.say(f"ingest {uri}")
-            records.append(bring_in(uri, settings.config, known_at, datetime.now(UTC)))
+        def bring(one: "Delivered") -> "DeliveryRecord":
+            progress.say(f"ingest {one.address}")
+            return bring_in(one.address, settings.config, known_at, datetime.now(UTC), one.origin)
+
+        records, failure = take_each(deliveries, settings.config, bring)
         _announce(records, settings.config)
     total = sum((record.account for record in records), Account())
-    _print(total, as_json, lambda _: console.show_deliveries(records, total))
+    if records or failure is None:
+        _print(total, as_json, lambda _: console.show_deliveries(records, total))
+    if failure is not None:
+        raise failure
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -55,9 +55,12 @@ def show_night(result: NightResult, locations: Locations, file: IO[str] | None =
     _places(console, result, locations)
 
 
-def show_deliveries(deliveries: Iterable[DeliveryRecord], total: Account, file: IO[str] | None = None) -> None:
+def show_deliveries(deliveries: Sequence[DeliveryRecord], total: Account, file: IO[str] | None = None) -> None:
     """Where every delivered row went, and what the contract found."""
     console = _console(file)
+    if not deliveries:
+        console.print("Nothing new has been delivered.")
+        return
     table = _table("delivery", *_ACCOUNT, "known at by")
     for one in deliveries:
         name = f"{one.name} (repeated: nothing written)" if one.repeated else one.name
@@ -65,8 +68,9 @@ def show_deliveries(deliveries: Iterable[DeliveryRecord], total: Account, file: 
     console.print(table)
     for rule, rows in total.by_rule.items():
         console.print(f"  quarantined by {rule}: {count(rows)}")
-    for finding in (finding for one in deliveries for finding in one.findings if not finding.held):
-        console.print(f"  {_finding(finding)}")
+    for one in deliveries:
+        for finding in (finding for finding in one.findings if not finding.held):
+            console.print(f"  {one.name}: {_finding(finding)}")
 
 
 def show_score(result: "ScoreResult", file: IO[str] | None = None) -> None:

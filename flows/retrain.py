@@ -34,7 +34,7 @@ from tasks.close import (
 )
 from tasks.evaluate import evaluate
 from tasks.gate import judge
-from tasks.ingest import ingest_delivery
+from tasks.ingest import ingest_new
 from tasks.promote import actor
 from tasks.report import report_night
 from tasks.score import score_session
@@ -59,7 +59,8 @@ def retrain(
 
     Args:
         session: Session to run for; the last in the store when empty.
-        deliveries: Files to ingest first, paths or URIs. {session} stands for the date of the session.
+        deliveries: Files to ingest first, paths or URIs; of a directory, a glob or a URI prefix whatever is new there.
+            {session} stands for the date of the session.
         promote: Off: judge and report, but decide nothing; the same night can still be decided later.
         scheduled: For schedules: run for the day at the exchange for which the run was scheduled. On a day without a
             session, and for a night that was judged already or that operation.catch_up leaves out, nothing is done.
@@ -94,7 +95,7 @@ def _night(
             "A delivery names {session}, so the session must be stated: --session DATE, or by a schedule."
         )
     with timings("ingest"):
-        delivered = [ingest_delivery(uri.replace("{session}", str(session)), config) for uri in deliveries]
+        delivered = ingest_new([uri.replace("{session}", str(session)) for uri in deliveries], config)
     with timings("snapshot"):
         night = take_snapshot(session, config)
     name_after(night.snapshot.session)

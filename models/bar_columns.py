@@ -51,10 +51,11 @@ def row_columns(frame: pd.DataFrame, calendar: Calendar, now: datetime) -> pd.Da
 
     Returns:
         (n_rows,) frame: `missing_values` and `infinite_values` counted per row; `symbol_is_safe`; `lowest_price`;
-        `ohlc_excess`, how far the four prices leave low ≤ open, close ≤ high, as a share of the highest price
-        (0 = not at all); `volume`; `conflicts`, another row with the same key says something else; `days_ahead` of
-        today's date at the exchange, of an intraday bar its start ahead of now; `in_session`; `in_hours`, the exchange
-        trades at the time of the bar (daily bars always). NaN where a missing value forbids an answer.
+        `highest_price`; `ohlc_excess`, how far the four prices leave low ≤ open, close ≤ high, as a share of the
+        highest price (0 = not at all); `volume`; `conflicts`, another row with the same key says something else;
+        `days_ahead` of today's date at the exchange, of an intraday bar its start ahead of now; `in_session`;
+        `in_hours`, the exchange trades at the time of the bar (daily bars always). NaN where a missing value forbids
+        an answer.
     """
     prices = _prices(frame)
     in_session = _of_distinct(frame["session"], lambda days: calendar.is_session(_days(days)))
@@ -64,6 +65,7 @@ def row_columns(frame: pd.DataFrame, calendar: Calendar, now: datetime) -> pd.Da
             "symbol_is_safe": _of_distinct(frame["symbol"], symbols_are_safe),
             "infinite_values": _count(np.isinf(frame[_measures(frame)].to_numpy(np.float64))),
             "lowest_price": prices.min(axis=1),
+            "highest_price": prices.max(axis=1),
             "ohlc_excess": _ohlc_excess(prices),
             "volume": frame["volume"].to_numpy(np.float64),
             "conflicts": conflicting(frame),
@@ -136,6 +138,20 @@ def _suspicions(bars: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     ticks = judged.ticks
     found = (suspect, judged.factors.contradicted, ticks.busted_print, ticks.spike, ticks.unit_error)
     return pd.DataFrame(dict(zip(SUSPICIONS, (*found, ticks.zero_volume_move), strict=True)))
+
+
+def has_case_twin(symbols: pd.Series, known: pd.Series) -> BoolArray:
+    """Whether each symbol is new, and differs from a known one, or from another new one, in nothing but its case.
+
+    Args:
+        symbols: (n_rows,) of a delivery.
+        known: Symbols of the stored bars of the last sessions.
+    """
+    new = pd.Series(symbols.unique())
+    new = new[~new.isin(known)]
+    spelled = pd.concat([new, pd.Series(known.unique(), dtype=new.dtype)]).str.casefold()
+    twins: BoolArray = symbols.isin(new[spelled.duplicated(keep=False).to_numpy()[: len(new)]]).to_numpy()
+    return twins
 
 
 def session_columns(

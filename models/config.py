@@ -263,6 +263,8 @@ class RuleLevels(Section):
     """No number is infinite."""
     nonpositive_price: Level = "quarantine"
     """Every price is above zero."""
+    implausible_price: RowLevel = "quarantine"
+    """Every price is below max_price."""
     ohlc_order: RowLevel = "quarantine"
     """low ≤ open, close ≤ high."""
     negative_volume: RowLevel = "quarantine"
@@ -275,6 +277,8 @@ class RuleLevels(Section):
     """The exchange was open that day."""
     outside_session: RowLevel = "quarantine"
     """An intraday bar lies within the trading hours. warn: it counts to the session of its date."""
+    symbol_case: RowLevel = "warn"
+    """No symbol differs from a known one in nothing but its case."""
     jump: RowLevel = "warn"
     """A close moves by no more than jump_limit."""
     stale_run: RowLevel = "warn"
@@ -307,6 +311,9 @@ class ContractConfig(Section):
 
     ohlc_tolerance: float = Field(1e-6, ge=0, le=0.01)
     """Relative slack of low ≤ open, close ≤ high; absorbs rounding in the source."""
+    max_price: float = Field(1e9, gt=0)
+    """A price at or above this is no price: a counter that ran full, a time, a volume. Raise it for currencies with
+    many zeros."""
     completeness_floor: float = Field(0.5, ge=0, le=1)
     """The newest session must bring at least this share of the symbols that usually deliver: those with a bar in half
     of the last 30 sessions."""

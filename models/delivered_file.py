@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from models.casting import Mask
 from models.errors import DeliveryError
-from models.locations import open_at
+from models.locations import open_at, reaching
 
 Lines = npt.NDArray[np.int64]
 
@@ -195,7 +195,7 @@ def receive(uri: str) -> DeliveredFile:
         DeliveryError: there is no such file, or it may not be read.
     """
     try:
-        with open_at(uri) as stream:
+        with reaching(uri), open_at(uri) as stream:
             return DeliveredFile(re.split(r"[/\\]", uri.rstrip("/"))[-1], stream.read())
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise DeliveryError(

@@ -1,11 +1,14 @@
 """Where everything lies: one home, each part movable to a URI of its own."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from models.config import StorageConfig, storage_variable
+from models.credentials import without_credentials
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,25 @@ def write_whole(uri: str, content: bytes) -> None:
             os.fsync(file.fileno())
     if part != uri:
         os.replace(part, uri)
+
+
+@contextmanager
+def reaching(uri: str) -> Iterator[None]:
+    """Errors that the client of a remote store has for itself, as the OSError that they are.
+
+    Raises:
+        OSError: the place cannot be reached.
+    """
+    try:
+        yield
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:
+        if is_local(uri):
+            raise
+        raise OSError(
+            f"{without_credentials(uri)} cannot be reached: {error}. Check network, endpoint and credentials"
+        ) from error
 
 
 def exists(uri: str) -> bool:

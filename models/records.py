@@ -95,6 +95,8 @@ class DeliveryRecord(Record):
     last: date | None
     account: Account
     findings: tuple[Finding, ...] = ()
+    origin: str | None = None
+    """Address and version of the file at its source, if it was listed there; None where it was named."""
 
     @property
     def repetition(self) -> "DeliveryRecord":

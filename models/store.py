@@ -69,6 +69,7 @@ _DELIVERIES: Final = pa.schema(
         ("findings", pa.string()),
         ("reading", pa.string()),
         ("known_until", _MOMENT),
+        ("origin", pa.string()),
     ]
 )
 _MARKET: Final = pa.schema(
@@ -173,7 +174,8 @@ class BarsStore:
         Where another process has recorded the same meanwhile, as it can on a store without locks, it is a repetition.
         """
         latest = pd.Timestamp(known_at.max(), tz="UTC") if len(known_at) else None
-        row = record.model_dump(include={"delivery", "name", "status", "known_at_rule", "received_at", "first", "last"})
+        kept = {"delivery", "name", "status", "known_at_rule", "received_at", "first", "last", "origin"}
+        row = record.model_dump(include=kept)
         row |= {
             "sequence": self._next_sequence(record.received_at),
             "account": record.account.model_dump_json(),

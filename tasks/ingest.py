@@ -1,7 +1,8 @@
 """Deliveries into the store: received, checked by their contract, and every row accounted for."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 from prefect import task
@@ -13,11 +14,12 @@ from models.config import RetrainConfig
 from models.credentials import without_credentials
 from models.delivered_file import DeliveredFile, receive
 from models.delivery import RawDelivery, Reading, known_at, parse, refuse_secret
-from models.errors import DeliveryStopped
+from models.errors import DeliveryError, DeliveryStopped
 from models.locations import Locations
 from models.notation import ABSENT, count
 from models.panel import BAR_COLUMNS
 from models.records import Account, DeliveryRecord, Finding
+from models.sources import Delivered, Files, Source
 from models.store import BarsStore
 from tasks.outside import RETRIED
 from tasks.run_log import sum_up
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
 
 HISTORY_SESSIONS = 30
 """Sessions before a delivery that its rows are compared with, beside those that it brings."""
+_MOST_TOLD: Final = 5
 
 
-def bring_in(uri: str, config: RetrainConfig, stated: datetime | None, now: datetime) -> DeliveryRecord:
+def bring_in(
+    uri: str, config: RetrainConfig, stated: datetime | None, now: datetime, origin: str | None = None
+) -> DeliveryRecord:
     """Ingest one delivered file. The same file again changes nothing, unless it was stopped before.
 
     Args:
@@ -37,6 +42,7 @@ def bring_in(uri: str, config: RetrainConfig, stated: datetime | None, now: date
         config: How the source is read, its contract, and where the store is.
         stated: When its rows became known; None leaves that to the source's rules.
         now: The moment of arrival.
+        origin: What its source calls it, where it was listed there.
 
     Raises:
         ConfigError: the address holds a password.
@@ -45,14 +51,75 @@ def bring_in(uri: str, config: RetrainConfig, stated: datetime | None, now: date
         StoreError: the store cannot be read or written.
     """
     refuse_secret(uri)
+    return take(receive(uri), config, stated, now, origin)
+
+
+def take(
+    file: DeliveredFile, config: RetrainConfig, stated: datetime | None, now: datetime, origin: str | None = None
+) -> DeliveryRecord:
+    """The same for a file that is here; see `bring_in`."""
     store = BarsStore(Locations(config.storage))
-    file = receive(uri)
     with store.alone():
-        return _take(file, store, config, stated, now)
+        return _take(file, store, config, stated, now, origin)
+
+
+def new_deliveries(source: Source, config: RetrainConfig) -> tuple[Delivered, ...]:
+    """What a source has delivered and the store has not taken, in the order in which it was delivered.
+
+    A delivery that was stopped stands here again: it may have been mended, or released by a level.
+
+    Raises:
+        DeliveryError: the source cannot be listed.
+        StoreError: the store cannot be read.
+    """
+    delivered = source.delivered()
+    known = {one.origin for one in BarsStore(Locations(config.storage)).deliveries() if one.status == "accepted"}
+    return tuple(one for one in delivered if one.origin is None or one.origin not in known)
+
+
+def take_each(
+    places: Sequence[str], config: RetrainConfig, take_one: Callable[[Delivered], DeliveryRecord]
+) -> tuple[list[DeliveryRecord], DeliveryError | DeliveryStopped | None]:
+    """What is new at some places, each taken by `take_one`; one bad delivery does not hold up those behind it.
+
+    Args:
+        places: Files, directories, globs or URI prefixes.
+        config: Of the source and the store.
+        take_one: Takes one delivery.
+
+    Returns:
+        The records of those that were taken, and what was wrong with the others, if anything was.
+    """
+    records, failures = [], []
+    for place in places:
+        for one in new_deliveries(Files(place, config.source.known_at_pattern), config):
+            try:
+                records.append(take_one(one))
+            except (DeliveryError, DeliveryStopped) as error:
+                failures.append(error)
+    return records, _together(failures, len(records))
+
+
+def _together(
+    failures: Sequence[DeliveryError | DeliveryStopped], taken: int
+) -> DeliveryError | DeliveryStopped | None:
+    if len(failures) + taken <= 1 or not failures:
+        return next(iter(failures), None)
+    kind = DeliveryStopped if any(isinstance(one, DeliveryStopped) for one in failures) else DeliveryError
+    more = f" And {len(failures) - _MOST_TOLD} more." if len(failures) > _MOST_TOLD else ""
+    told = " ".join(str(one) for one in failures[:_MOST_TOLD])
+    return kind(
+        f"{len(failures)} of {len(failures) + taken} deliveries were not taken, the others are in. {told}{more}"
+    )
 
 
 def _take(
-    file: DeliveredFile, store: BarsStore, config: RetrainConfig, stated: datetime | None, now: datetime
+    file: DeliveredFile,
+    store: BarsStore,
+    config: RetrainConfig,
+    stated: datetime | None,
+    now: datetime,
+    origin: str | None,
 ) -> DeliveryRecord:
     earlier = store.delivery(file.sha256)
     if earlier is not None and earlier.status == "accepted":
@@ -71,6 +138,7 @@ def _take(
         last=sessions.max().date() if len(sessions) else None,
         account=Account(),
         findings=report.findings,
+        origin=origin,
     )
     store.keep_file(file)
     if not report.stopped_by:
@@ -146,6 +214,7 @@ def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConf
         docs=store.locations.data_docs,
         data=config.data,
         intraday=intraday,
+        lines=raw.line,
     )
 
 
@@ -154,11 +223,26 @@ def _name_of_run() -> str:
 
 
 @task(name="ingest", task_run_name=_name_of_run, **RETRIED)
-def ingest_delivery(uri: str, config: RetrainConfig, known_at: datetime | None = None) -> DeliveryRecord:
+def ingest_delivery(
+    uri: str, config: RetrainConfig, known_at: datetime | None = None, origin: str | None = None
+) -> DeliveryRecord:
     """One delivered file into the store; see `bring_in`."""
-    record = bring_in(uri, config, known_at, datetime.now(UTC))
+    record = bring_in(uri, config, known_at, datetime.now(UTC), origin)
     sum_up(_summary(record))
     return record
+
+
+def ingest_new(places: Sequence[str], config: RetrainConfig) -> list[DeliveryRecord]:
+    """The task for each delivery that is new at some places.
+
+    Raises:
+        DeliveryError: one is missing or no table of bars; the others are in.
+        DeliveryStopped: one broke a rule of level stop; the others are in.
+    """
+    records, failure = take_each(places, config, lambda one: ingest_delivery(one.address, config, origin=one.origin))
+    if failure is not None:
+        raise failure
+    return records
 
 
 def _summary(record: DeliveryRecord) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from flows import environment
+from tests.s3_server import LocalS3, local_s3
 from tests.synthetic_market import market
 
 environment.prepare()  # before Prefect and TensorFlow are imported anywhere: no telemetry, quiet consoles
@@ -20,6 +21,13 @@ def prefect() -> Iterator[None]:
 
     with prefect_test_harness():
         yield
+
+
+@pytest.fixture
+def s3() -> Iterator[LocalS3]:
+    """An S3 server on this machine with the empty bucket `market`."""
+    with local_s3() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

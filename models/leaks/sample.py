@@ -116,7 +116,8 @@ class Stretch:
         noise = _bars_around(close, largest, random)
         bars = self.bars.assign(**{name: np.where(later, noise[name], self.bars[name]) for name in BAR_COLUMNS})
         known = self.market.iloc[: position + 1].to_numpy()
-        unknown = random.normal(0.0, 0.01, len(self.market) - len(known))
+        # a universe too small for a market keeps none: with one its labels would become relative to it
+        unknown = random.normal(0.0, 0.01, len(self.market) - len(known)) * self.market.any()
         return Stretch(bars, pd.Series(np.concatenate([known, unknown]), index=self.market.index))
 
     def at_scale(self, factor: float) -> "Stretch":

@@ -330,3 +330,11 @@ def test_a_symbol_that_is_listed_late_has_nothing_to_compare_before(bars):
     late = bars[few | (bars["session"] >= days[100])].reset_index(drop=True)
     dataset = dataset_of(late)
     assert not causality(dataset, evidence_of(dataset))
+
+
+def test_a_universe_too_small_for_a_market_is_measured_as_it_is():
+    """Seven pairs of a crypto exchange: noise in the place of a market return would make their labels relative."""
+    settings = MarketSettings(symbols=7, sessions=240, edge=0)
+    few = dataset_of(synthetic_market(settings, horizon=3).bars)
+    assert not few.panel.relative
+    assert fitted(few, evidence_of(few)) == set()
