@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Pending, Scheduled
@@ -41,19 +41,29 @@ def children(one: Server, run: FlowRun) -> list[FlowRun]:
     return [other for other in runs if other.parent_task_run_id is not None and other.created >= run.created]
 
 
+def lines_of(one: Server, run: FlowRun) -> list[Log]:
+    """The whole log of a run that has ended; it comes a little later than the end, and in parts."""
+
+    def whole() -> list[Log] | None:
+        whose, lines = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])), []
+        with one.client() as client:
+            while page := client.read_logs(whose, sort=LogSort.TIMESTAMP_ASC, offset=len(lines)):
+                lines += page
+        ends = (line.task_run_id is None and line.message.startswith("Finished in state") for line in lines)
+        return lines if any(ends) else None
+
+    return until(whole)
+
+
 def log_of(one: Server, run: FlowRun) -> str:
-    with one.client() as client:
-        whose = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
-        lines = client.read_logs(whose, sort=LogSort.TIMESTAMP_ASC)
-    return "\n".join(line.message for line in lines)
+    return "\n".join(line.message for line in lines_of(one, run))
 
 
 def said_by_stage(one: Server, run: FlowRun) -> dict[str, list[str]]:
     """Lines of each stage of a run, without those of Prefect itself; a stage is named without what it worked on."""
-    until(lambda: "Finished in state" in log_of(one, run).splitlines()[-1])  # the log comes a little later than the end
+    lines = lines_of(one, run)
     with one.client() as client:
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
-        lines = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
     names = {task.id: re.sub(r"( \S*/.*| \d.*|-\w{3})$", "", task.name) for task in tasks}
     own = [line for line in lines if line.task_run_id in names and not line.message.startswith("Finished in state")]
     return {name: [line.message for line in own if names[line.task_run_id] == name] for name in names.values()}

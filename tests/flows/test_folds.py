@@ -11,7 +11,7 @@ from models.night import NightFiles
 from models.records import CandidateRecord
 from tests.small_nights import config_at, deliver
 
-pytestmark = pytest.mark.usefixtures("prefect")
+pytestmark = [pytest.mark.usefixtures("prefect"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
