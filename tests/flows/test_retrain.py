@@ -12,12 +12,14 @@ import pytest
 from flows.retrain import earn, plan, retrain
 from flows.score import score
 from models import dataset as dataset_module
+from models.calendar import Calendar
 from models.errors import ConfigError, DeliveryError, DeliveryStopped, RegistryError, TargetsStopped
 from models.ledger import Ledger
 from models.locations import Locations
 from models.registry import Registry
 from models.store import BarsStore
 from models.timings import Timings
+from tasks.ingest import bring_in
 from tasks.snapshot import identify_night
 from tasks.verify import verify
 from tests.models.test_targets import old_fault
@@ -252,3 +254,21 @@ def test_score_where_nothing_serves_says_so(tmp_path):
     result = score(config=config_at(tmp_path))
     assert result.version is None
     assert "Nothing serves yet" in result.why
+
+
+@pytest.mark.slow
+def test_nothing_is_scored_on_half_a_session_unless_somebody_says_so(first_night, home, market, tmp_path):
+    last = market[market["session"] == market["session"].max()].drop(columns="session")
+    calendar = Calendar("XNYS")
+    day = calendar.after(market["session"].max().date(), 1)
+    opening = calendar.hours(np.array([day], "datetime64[D]")).opens[0]
+    hours = [last.assign(timestamp=f"{opening + np.timedelta64(hour, 'h')}Z") for hour in (0, 1)]
+    pd.concat(hours).to_csv(tmp_path / "morning.csv", index=False)
+    config = config_at(shutil.copytree(home, tmp_path / "copy"))
+    noon = pd.Timestamp(opening, tz="UTC") + pd.Timedelta(hours=3)
+    bring_in(str(tmp_path / "morning.csv"), config, noon.to_pydatetime(), datetime.now(UTC))
+    held_back = score(session=day, config=config)
+    assert not held_back.published
+    assert f"{day} is partial" in held_back.why
+    warned = config_at(tmp_path / "copy", contract={"levels": {"completeness": "warn"}})
+    assert score(session=day, config=warned).published

@@ -1,17 +1,21 @@
 """Sessions that are delivered in parts: whatever the order in which parts come, the bars as known are the same."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.config import SourceConfig
 from models.records import Account
-from tests.models.test_store import ARRIVAL, END, HEADER, Desk
+from models.store import _BARS
+from models.tables import Table
+from tests.models.test_store import ARRIVAL, END, HEADER, Desk, as_after_a_crash
 
 DAY = datetime(2024, 7, 2, tzinfo=UTC)
 HOURLY = SourceConfig(bar_minutes=60)
@@ -136,6 +140,31 @@ def test_daily_and_intraday_deliveries_of_one_session_follow_one_another_by_when
     for number in order:
         writes[number]()
     assert [desk.closes(moment(day))[("A", 2)] for day in (2, 3, 4)] == [19, 5, 19]
+
+
+@pytest.mark.parametrize(
+    "unwritten", [("intraday", "bars", "deliveries"), ("bars", "deliveries"), ("deliveries",)], ids=len
+)
+def test_a_crash_between_the_writes_is_mended_by_the_same_file(desk, unwritten):
+    deliver(desk, hours(**MORNING), moment(2, 16))
+    expected = deliver(desk, hours(**EVENING), moment(2, 21))
+    as_after_a_crash(desk, *unwritten)
+    assert deliver(desk, hours(**EVENING), moment(2, 21)) == expected
+    assert bar(desk) == (13, 19, 70)
+    assert len(desk.store.intraday(["A"], DAY.date(), DAY.date())) == 7
+
+
+def test_a_store_of_before_intraday_bars_is_read_and_written_as_if_its_bars_covered_their_sessions(desk):
+    old_columns = pa.schema([field for field in _BARS if field.name != "coverage"])
+    desk.write(daily(5.0), moment(2, 14))
+    old = Table(desk.locations.table("bars"), _BARS).read(old_columns.names).cast(old_columns)
+    shutil.rmtree(desk.locations.table("bars"))
+    Table(desk.locations.table("bars"), old_columns).append(old)
+    assert "coverage" not in desk.store.as_known(END)
+    assert desk.write(daily(5.0) + "\n", moment(2, 15)).duplicate == 1
+    assert deliver(desk, hours(**MORNING), moment(2, 16)).revised == 3
+    assert coverage(desk) == pytest.approx(150 / 390)
+    assert desk.closes(moment(2, 14)) == {("A", 2): 5}
 
 
 DELIVERIES = st.lists(
