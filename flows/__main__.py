@@ -98,7 +98,7 @@ def ingest(
         records, failure = take_each(deliveries, settings.config, bring)
         _announce(records, settings.config)
     total = sum((record.account for record in records), Account())
-    if records or failure is None:
+    if failure is None or (records and not as_json):  # of JSON there is one document, and it tells the failure
         _print(total, as_json, lambda _: console.show_deliveries(records, total))
     if failure is not None:
         raise failure

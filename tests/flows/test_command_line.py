@@ -126,6 +126,22 @@ def test_a_wrong_setting_ends_with_status_2_and_no_trace(nocturne):
     assert "Traceback" not in err
 
 
+def test_a_directory_is_ingested_and_its_bad_file_named_with_status_1_and_one_document(nocturne, tmp_path):
+    (tmp_path / "in").mkdir()
+    header = "symbol,timestamp,open,high,low,close,volume\n"
+    (tmp_path / "in" / "good.csv").write_text(header + "A,2024-07-01,2,3,1,2,10\n")
+    (tmp_path / "in" / "bad.csv").write_bytes(b"\x1f\x8bjunk")
+    status, out, err = nocturne("ingest", str(tmp_path / "in"))
+    assert status == 1
+    assert "good.csv" in out
+    assert "1 of 2 deliveries were not taken, the others are in. Cannot read bad.csv" in err
+    status, out, _ = nocturne("ingest", str(tmp_path / "in"), "--json")
+    assert (status, json.loads(out)["error"]["type"]) == (1, "DeliveryError")
+    (tmp_path / "in" / "bad.csv").unlink()
+    status, out, _ = nocturne("ingest", f"{tmp_path}/in/*.csv")
+    assert (status, out.strip()) == (0, "Nothing new has been delivered.")
+
+
 @pytest.mark.parametrize("half", [["--force-promote"], ["--reason", "why"], ["--force-keep", "--reason", ""]])
 def test_half_of_what_it_takes_to_force_a_night_ends_with_status_2_before_anything_runs(nocturne, tmp_path, half):
     status, out, err = nocturne("retrain", *half)

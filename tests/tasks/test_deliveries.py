@@ -68,6 +68,7 @@ def test_a_directory_is_brought_in_by_the_date_of_delivery_and_the_next_time_onl
     assert bring(config, folder) == ([], None)
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_a_delivery_and_one_that_is_only_touched_changes_nothing(config, folder):
     bring(config, folder)
     (folder / f"c-{DAYS[0]}.csv").write_text(text(DAYS[0], close=3.0))
@@ -105,6 +106,7 @@ def test_a_directory_that_disappears_between_two_files_is_told_and_what_was_read
         assert f"{folder}/{prefix}-{day}.csv" in str(failure)
 
 
+@pytest.mark.slow
 def test_a_prefix_in_s3_is_brought_in_like_a_directory(config, s3):
     for day in DAYS[:2]:
         s3.put(f"prices/{day}.csv.gz", gzip.compress(text(day).encode()))

@@ -76,12 +76,14 @@ def test_rows_outside_the_trading_hours_go_to_quarantine_and_the_others_make_the
     assert desk.store.quarantine(record.delivery)["line"].tolist() == [2, 3, 4, 18, 19, 20]
 
 
+@pytest.mark.slow
 def test_rows_outside_the_trading_hours_can_be_let_in(desk):
     record = desk.ingest(half_hours("2024-07-02T12:00Z", 16), "contract.levels.outside_session=warn")
     assert record.account.accepted == 32
     assert set(desk.bars()["volume"]) == {1600.0}
 
 
+@pytest.mark.slow
 def test_a_day_without_a_session_is_no_matter_of_hours(desk):
     record = desk.ingest(half_hours("2024-07-04T13:30Z"), now=datetime(2024, 7, 5, 22, tzinfo=UTC))
     assert record.account.by_rule == {"not_a_session": 26}
