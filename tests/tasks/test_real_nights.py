@@ -119,7 +119,8 @@ def test_only_the_empty_night_is_stopped_and_the_next_one_fills_it_in(in_order):
     (message,) = in_order.stopped
     assert "prices-2015-06-10.tar.gz" in message
     assert "empty_delivery" in message
-    first_known = in_order.store.facts().query("session == '2015-06-10'")["known_at"]
+    facts = in_order.store.facts()
+    first_known = facts.loc[facts["session"] == pd.Timestamp("2015-06-10"), "known_at"]
     assert len(first_known) > 5000
     assert first_known.min() > pd.Timestamp("2015-06-11 20:00", tz="UTC")
 
