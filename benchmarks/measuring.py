@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ConfigDict
 
+from models.gate.inputs import processor
 from models.records import Record
 
 ROOT: Final = Path(__file__).parents[1]
@@ -181,7 +182,7 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, "
+        f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, {libraries}; load before the run {os.getloadavg()[0]:.1f}"
     )
 
@@ -242,14 +243,6 @@ def _keep_to_one_core() -> None:
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def _relative(folder: Path) -> str:

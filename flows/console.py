@@ -269,7 +269,7 @@ def _places(console: "Console", result: NightResult, locations: Locations) -> No
     from flows.environment import prefect_home
     from flows.running import place_of, recall
 
-    tools = Path(sys.executable).parent  # where mlflow and prefect of this very environment are
+    tools = Path(sys.executable).parent  # where the commands of this very environment are
     prefect = f"PREFECT_HOME={_short(str(prefect_home(locations)))} {_short(str(tools / 'prefect'))} server start"
     if (running := recall(place_of(locations))) is not None and running.process("server"):
         prefect = running.address
@@ -278,7 +278,7 @@ def _places(console: "Console", result: NightResult, locations: Locations) -> No
     )
     decided = NightFiles(locations, result.night_id).has("result.json")
     places = {
-        **({"Why": f"nocturne explain {result.night_id[:8]}"} if decided else {}),
+        **({"Why": f"{_short(str(tools / 'nocturne'))} explain {result.night_id[:8]}"} if decided else {}),
         "Report": _short(result.report or ABSENT),
         "Data Docs": _short(f"{locations.data_docs}/index.html"),
         "Models": mlflow,

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from datetime import UTC, date, datetime
 
 import pytest
@@ -81,7 +82,7 @@ def test_a_night_says_how_to_look_further(shown, tmp_path):
 def test_a_night_that_decided_something_says_how_to_have_it_explained_and_a_trial_does_not(shown, tmp_path):
     assert "nocturne explain" not in shown(NIGHT)
     NightFiles(Locations(StorageConfig(home=str(tmp_path))), NIGHT.night_id).write_record("result", NIGHT)
-    assert "Why         nocturne explain 01234567\n" in shown(NIGHT)
+    assert re.search(r"\nWhy         \S*nocturne explain 01234567\n", shown(NIGHT))
 
 
 def test_a_repeated_night_says_so(shown):
