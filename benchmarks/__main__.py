@@ -14,7 +14,6 @@ from typing import Final
 from benchmarks.measuring import ROOT, Result, table
 
 BENCHMARKS: Final = (
-    "deliveries",
     "preparation",
     "throughput",
     "convergence",

@@ -147,7 +147,7 @@ def test_all_of_it_once_more_changes_nothing(files, in_order):
 
 
 def test_every_past_night_reads_what_it_read_also_after_compaction_and_out_of_order(in_order, out_of_order):
-    assert len(in_order.read) == 196
+    assert len(in_order.read) == 198, "one of the 199 files came on a holiday"
     assert {session: in_order.hash_of(session) for session in in_order.read} == in_order.read
     tidied = Table(in_order.store.locations.table("bars"), pa.schema([])).tidy()
     assert tidied.files_after < tidied.files_before / 10
