@@ -18,7 +18,7 @@ from models.bar_columns import (
     schema_columns,
     session_columns,
 )
-from models.calendar import Calendar
+from models.calendar import Calendar, SessionArray
 from models.config import ContractConfig, DataConfig, Level, RuleLevels, SourceConfig
 from models.delivery import utc
 from models.records import Finding
@@ -113,6 +113,7 @@ def check_bars(
     data: DataConfig | None = None,
     intraday: Intraday | None = None,
     lines: IntArray | None = None,
+    stored: SessionArray | None = None,
 ) -> BarsReport:
     """Check one delivery against the contract.
 
@@ -132,6 +133,7 @@ def check_bars(
         data: Limits of jumps and series, as the panel of a night has them; None: the defaults.
         intraday: Of bars that are parts of a session; None for daily bars.
         lines: (n_rows,) line of the file that each row stands on, to name it by.
+        stored: Sessions of which the store has a bar, where `history` has not every symbol.
     """
     data = data or DataConfig()
     rules = _rules(contract, source, data.jump_limit)
@@ -146,7 +148,7 @@ def check_bars(
         past = _check_history(suite, bars, history, rules, data)
         _mark(broken, {rule: replace(outcome, rows=_rows_of(outcome, bar)) for rule, outcome in past.items()})
         in_time = frame.loc[columns["in_session"] & (columns["days_ahead"] <= 0), "session"]
-        sessions = session_columns(frame[broken == ""], in_time, history, calendar)
+        sessions = session_columns(frame[broken == ""], in_time, history, calendar, stored)
         findings += [finding(outcome, "rows", bar_namer(frame, lines)) for outcome in rows.values()]
         unit, of_bars = (
             ("rows", None if lines is None else lines[bar >= 0]) if intraday is None else ("session bars", None)

@@ -155,7 +155,11 @@ def has_case_twin(symbols: pd.Series, known: pd.Series) -> BoolArray:
 
 
 def session_columns(
-    sound: pd.DataFrame, delivered: pd.Series, history: pd.DataFrame, calendar: Calendar
+    sound: pd.DataFrame,
+    delivered: pd.Series,
+    history: pd.DataFrame,
+    calendar: Calendar,
+    stored: SessionArray | None = None,
 ) -> pd.DataFrame:
     """What can be said of whole sessions: how many symbols came, and whether any did.
 
@@ -165,11 +169,12 @@ def session_columns(
             a newest session of which every row is bad has no symbols, it does not vanish.
         history: `symbol` and `session` of the stored bars of the sessions before.
         calendar: Sessions of the exchange.
+        stored: Sessions of which the store has a bar, of a symbol that `history` may have left out.
 
     Returns:
         One row per session from the first to the last, those of the calendar that brought nothing included:
-        `session`, `symbols`, and `share_of_usual`, the share of the symbols that usually deliver with a bar of it; NaN
-        for all but the delivery's newest session, and there with fewer than 5 sessions before it.
+        `session`; `symbols`, at least so many; and `share_of_usual`, the share of the symbols that usually deliver
+        with a bar of it: NaN for all but the delivery's newest session, and there with fewer than 5 sessions before.
     """
     names = ["symbol", "session"]
     bars = pd.concat([history[names], sound[names]]) if len(history) else sound[names]
@@ -181,6 +186,8 @@ def session_columns(
         days = np.union1d(days, on_calendar)
     sessions = pd.Index(days.astype("datetime64[s]"))
     symbols = counts.reindex(sessions, fill_value=0).to_numpy(np.float64)
+    if stored is not None:
+        symbols = np.maximum(symbols, np.isin(days, stored))
     share = np.full(len(days), np.nan)
     if len(delivered_days):
         newest = delivered_days.max()

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from models.alone import alone
-from models.calendar import Calendar
+from models.calendar import Calendar, SessionArray
 from models.casting import Times
 from models.completeness import coverage_of, share_of_usual
 from models.config import RetrainConfig
@@ -218,26 +218,40 @@ class BarsStore:
         Returns:
             `symbol, session, timestamp, known_at, delivery, sequence`, prices, volume, optional columns and `minutes`.
         """
-        where = (ds.field("session") >= first) & (ds.field("session") <= last)
-        rows = self._intraday.read(where=where)
-        return _frame(rows.filter(pc.is_in(rows["symbol"], pa.array(symbols, pa.string()))))
+        where = (ds.field("session") >= first) & (ds.field("session") <= last) & _among(symbols)
+        return _frame(self._intraday.read(where=where))
 
     def last_session(self) -> date | None:
         """The newest session of which there is a bar."""
         last: date | None = pc.max(self._bars.read(["session"])["session"]).as_py()
         return last
 
-    def as_known(self, as_of: datetime, first: date | None = None, last: date | None = None) -> pd.DataFrame:
+    def as_known(
+        self,
+        as_of: datetime,
+        first: date | None = None,
+        last: date | None = None,
+        symbols: Iterable[str] | None = None,
+    ) -> pd.DataFrame:
         """Canonical bars as known then, sorted by symbol and session, one row each; `ruling` where a person ruled.
 
         Args:
             as_of: What became known later does not exist.
             first: First session to read; all when None.
             last: Last session to read; all when None.
+            symbols: Those to read; all when None.
         """
         where = _known(as_of, first, last)
+        if symbols is not None:
+            where &= _among(symbols)
         rows = self._bars.read(["symbol", "session", "timestamp", "known_at", "sequence", *VALUES], where)
         return Rulings(self.locations).on(_canonical(_latest(rows)), as_of)
+
+    def sessions(self, as_of: datetime, first: date, last: date) -> SessionArray:
+        """Sessions from first to last of which some bar was known then, datetime64[D], ascending."""
+        known = self._bars.distinct("session", _known(as_of, first, last))
+        days: SessionArray = known.to_numpy(zero_copy_only=False).astype("datetime64[D]")
+        return days
 
     def facts(self) -> pd.DataFrame:
         """Every fact: what each row that became known said anew of its symbol and session.
@@ -309,12 +323,12 @@ class BarsStore:
         return published
 
     def _around(self, rows: pd.DataFrame, table: Table, without: str) -> pd.DataFrame:
-        """Rows of a table of the sessions of these, but those that an interrupted try of the same delivery left."""
-        where = ds.field("delivery") != without
-        if len(rows):
-            where &= (ds.field("session") >= rows["session"].min().date()) & (
-                ds.field("session") <= rows["session"].max().date()
-            )
+        """Rows of a table of these sessions and symbols, but those that an interrupted try of the delivery left."""
+        if rows.empty:
+            return _frame(table.schema.empty_table())
+        where = (ds.field("delivery") != without) & _among(rows["symbol"].unique())
+        where &= ds.field("session") >= rows["session"].min().date()
+        where &= ds.field("session") <= rows["session"].max().date()
         return _frame(table.read(where=where))
 
     def _facts_after_all(self, intake: Intake, stored: Stored, delivery: str) -> pd.DataFrame:
@@ -409,6 +423,13 @@ def _known(as_of: datetime, first: date | None, last: date | None) -> ds.Express
     if last is not None:
         where &= ds.field("session") <= last
     return where
+
+
+def _among(symbols: Iterable[str]) -> ds.Expression:
+    """Said as a range too: by that a reader passes over files of other symbols."""
+    names = sorted(symbols)
+    field = ds.field("symbol")
+    return field.isin(names) & (field >= names[0]) & (field <= names[-1]) if names else ds.scalar(False)
 
 
 def _latest(rows: pa.Table) -> pa.Table:

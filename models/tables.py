@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow import fs
 
@@ -51,6 +52,21 @@ class Table:
             dataset = table.to_pyarrow_dataset(schema=self.schema, filesystem=self._files())
             rows: pa.Table = dataset.to_table(columns=columns, filter=where)
             return rows
+
+    def distinct(self, column: str, where: ds.Expression | None = None) -> pa.Array:
+        """Values of a column, each once, ascending; read in blocks, so that a large table takes no more memory.
+
+        Raises:
+            StoreError: it is damaged or cannot be reached.
+        """
+        found = pa.array([], self.schema.field(column).type)
+        with self._explained("read"):
+            table = self.open()
+            if table is not None:
+                dataset = table.to_pyarrow_dataset(schema=self.schema, filesystem=self._files())
+                for block in dataset.to_batches(columns=[column], filter=where):
+                    found = pc.unique(pa.concat_arrays([found, pc.unique(block[column])]))
+        return found.sort()
 
     def append(self, rows: pa.Table, once: str | None = None) -> bool:
         """Append in one commit. Under a name of `once` that was written before nothing happens and False is returned.

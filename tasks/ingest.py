@@ -1,14 +1,14 @@
 """Deliveries into the store: received, checked by their contract, and every row accounted for."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 from prefect import task
 from prefect.runtime import task_run
 
-from models.calendar import Calendar
+from models.calendar import Calendar, SessionArray
 from models.casting import Times
 from models.config import RetrainConfig
 from models.credentials import without_credentials
@@ -197,12 +197,7 @@ def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConf
 
     calendar = Calendar.of(config.data)
     intraday = None if raw.bar_minutes is None else Intraday(raw.bar_minutes, _earlier(raw, store))
-    history = pd.DataFrame(columns=["symbol", "session", *BAR_COLUMNS])
-    if len(raw.frame):
-        first, last = raw.frame["session"].min().date(), raw.frame["session"].max().date()
-        known_by = pd.Timestamp(times.max(), tz="UTC").to_pydatetime()
-        # up to its last session: a correction of three symbols does not make a complete session incomplete
-        history = store.as_known(known_by, calendar.after(first, -HISTORY_SESSIONS), last)
+    history, stored = _history(raw, times, store, calendar)
     return check_bars(
         raw.frame if raw.known_at is None else raw.frame.assign(known_at=times),
         history,
@@ -215,7 +210,31 @@ def _check(raw: RawDelivery, times: Times, store: BarsStore, config: RetrainConf
         data=config.data,
         intraday=intraday,
         lines=raw.line,
+        stored=stored,
     )
+
+
+def _history(
+    raw: RawDelivery, times: Times, store: BarsStore, calendar: Calendar
+) -> tuple[pd.DataFrame, SessionArray | None]:
+    """Stored bars that a delivery is compared with, and where they are not of all symbols, the stored sessions.
+
+    Of the delivery's last sessions and those before them every symbol's bars: they say who usually delivers and how
+    the market moved. Of a load of many more sessions only its own symbols' bars before that, or loading twenty years
+    symbol by symbol would read them all each time.
+    """
+    if raw.frame.empty:
+        return pd.DataFrame(columns=["symbol", "session", *BAR_COLUMNS]), None
+    known_by = pd.Timestamp(times.max(), tz="UTC").to_pydatetime()
+    first, last = raw.frame["session"].min().date(), raw.frame["session"].max().date()
+    begin, recent = calendar.after(first, -HISTORY_SESSIONS), calendar.after(last, -2 * HISTORY_SESSIONS)
+    # up to its last session: a correction of three symbols does not make a complete session incomplete
+    if recent <= begin:
+        return store.as_known(known_by, begin, last), None
+    symbols = raw.frame["symbol"].unique()
+    before = store.as_known(known_by, begin, recent - timedelta(days=1), symbols)
+    bars = pd.concat([before, store.as_known(known_by, recent, last)], ignore_index=True)
+    return bars, store.sessions(known_by, begin, last)
 
 
 def _name_of_run() -> str:

@@ -169,6 +169,13 @@ def test_sessions_without_any_bar_are_listed_with_no_symbols():
     assert sessions["symbols"].tolist() == [1, 0, 0, 1]
 
 
+def test_a_session_that_the_store_has_bars_of_is_not_without_symbols():
+    frame = bars(("A", WEEK[0], 1), ("A", WEEK[3], 1))
+    stored = np.array([WEEK[0], WEEK[2]], "datetime64[D]")
+    sessions = session_columns(frame, frame["session"], NOTHING, XNYS, stored)
+    assert sessions["symbols"].tolist() == [1, 0, 1, 1]
+
+
 def test_the_share_of_the_usual_symbols_needs_five_earlier_sessions():
     days = [*WEEK, "2024-07-09"]
     frame = bars(*[(symbol, day, 1) for day in days for symbol in "ABCD"][:-2])

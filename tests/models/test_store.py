@@ -114,6 +114,19 @@ def test_only_the_sessions_asked_for_are_read(desk):
     assert desk.store.last_session() == DAYS[2]
 
 
+def test_only_the_symbols_asked_for_are_read(desk):
+    desk.deliver(("A", 1, 1), ("B", 2, 2), ("C", 3, 3))
+    assert desk.store.as_known(END, symbols=["C", "A", "X"])["symbol"].tolist() == ["A", "C"]
+    assert desk.store.as_known(END, symbols=[]).empty
+
+
+def test_the_store_knows_its_sessions_as_they_were_known(desk):
+    desk.deliver(("A", 3, 1), ("A", 1, 1), ("B", 1, 1))
+    desk.deliver(("A", 2, 1), known=LATER)
+    assert desk.store.sessions(EARLY, DAYS[0], DAYS[2]).tolist() == [DAYS[0], DAYS[2]]
+    assert desk.store.sessions(END, DAYS[1], DAYS[2]).tolist() == DAYS[1:]
+
+
 def test_a_bar_does_not_exist_before_it_was_known(desk):
     desk.deliver(("A", 1, 1), known=LATER)
     assert desk.closes(EARLY) == {}

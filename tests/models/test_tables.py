@@ -55,6 +55,14 @@ def no_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def test_distinct_values_come_from_all_writes_once_and_in_order(table):
+    assert table.distinct("value").to_pylist() == []
+    table.append(rows(3.0, 1.0))
+    table.append(rows(2.0, 1.0))
+    assert table.distinct("value").to_pylist() == [1, 2, 3]
+    assert table.distinct("value", ds.field("name") != "n1").to_pylist() == [2, 3]
+
+
 def test_a_table_of_before_a_column_was_thought_of_is_read_with_it_missing_and_written_with_it(table):
     table.append(rows(1.0, 2.0), once="old")
     wider = Table(table.uri, SCHEMA.append(pa.field("share", pa.float64())))

@@ -121,6 +121,41 @@ def test_the_demo_panel_again_changes_nothing(demo):
     assert {table: desk.version(table) for table in before} == before
 
 
+# Loads of history beside what is stored
+
+
+@pytest.fixture(scope="module")
+def long(make_market) -> pd.DataFrame:
+    """Three symbols on a hundred sessions."""
+    bars = make_market(3, 100)
+    return bars.assign(timestamp=bars["session"].dt.strftime("%Y-%m-%d"))[COLUMNS]
+
+
+def findings(record: DeliveryRecord) -> dict[str, tuple[int, tuple[str, ...]]]:
+    return {found.rule: (found.count, found.examples) for found in record.findings if not found.held}
+
+
+def test_a_long_load_of_one_symbol_does_not_miss_sessions_of_which_others_have_bars(desk, long):
+    first, second, _ = long["symbol"].unique()
+    days = long["timestamp"].unique()
+    without = long[~((long["symbol"] == second) & (long["timestamp"] == days[4]))]
+    desk.ingest(long[(long["symbol"] == first) & (long["timestamp"] != days[9])], now=END, name="one.csv")
+    record = desk.ingest(
+        without[(without["symbol"] == second) & (without["timestamp"] != days[9])], now=END, name="two.csv"
+    )
+    assert findings(record)["missing_sessions"] == (1, (days[9],))
+
+
+def test_a_long_load_is_compared_with_what_is_stored_of_its_symbols_from_beginning_to_end(desk, long):
+    first = long[long["symbol"] == long["symbol"].iloc[0]].reset_index(drop=True)
+    fallen = first.copy()
+    fallen[["open", "high", "low", "close"]] *= np.where(np.arange(len(first)) >= 8, 0.3, 1.0)[:, None]
+    desk.ingest(fallen.iloc[:8], stated=datetime(2015, 1, 20, tzinfo=UTC), now=END, name="early.csv")
+    record = desk.ingest(fallen.iloc[8:], now=END, name="later.csv")
+    assert findings(record)["jump"][0] == 1
+    assert findings(record)["jump"][1][0].startswith(f"{first['symbol'][0]} {first['timestamp'][8]}")
+
+
 # Dresses
 
 
