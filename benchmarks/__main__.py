@@ -14,6 +14,7 @@ from typing import Final
 from benchmarks.measuring import ROOT, Result, table
 
 BENCHMARKS: Final = (
+    "deliveries",
     "preparation",
     "throughput",
     "convergence",

@@ -57,7 +57,11 @@ def measure() -> Result:
         sizes=f"{len(sound):,} bars of {SYMBOLS:,} symbols in one delivery; {STORED} million stored and "
         f"{NAMES * STORED:,} delivered; {ROUNDS} rounds in turns",
         rows=(*rows, growth),
-        notes=(*notes, f"Peak of memory: {peak_memory() / GIB:.1f} GiB."),
+        notes=(
+            f"Asked of each delivery: {REACH:,.0f} rows/s.",
+            *notes,
+            f"Peak of memory: {peak_memory() / GIB:.1f} GiB.",
+        ),
     )
 
 

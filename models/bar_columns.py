@@ -147,9 +147,9 @@ def has_case_twin(symbols: pd.Series, known: pd.Series) -> BoolArray:
         symbols: (n_rows,) of a delivery.
         known: Symbols of the stored bars of the last sessions.
     """
-    new = pd.Series(symbols.unique())
-    new = new[~new.isin(known)]
-    spelled = pd.concat([new, pd.Series(known.unique(), dtype=new.dtype)]).str.casefold()
+    new, spelled_before = pd.Series(symbols.unique()), known.unique()
+    new = new[~new.isin(spelled_before)]
+    spelled = pd.concat([new, pd.Series(spelled_before, dtype=new.dtype)]).str.casefold()
     twins: BoolArray = symbols.isin(new[spelled.duplicated(keep=False).to_numpy()[: len(new)]]).to_numpy()
     return twins
 

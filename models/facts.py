@@ -109,6 +109,6 @@ def repeated_on_arrival(rows: pd.DataFrame, facts: pd.DataFrame, arrival: dateti
     """
     key = ["symbol", "session"]
     stored = rows[key].merge(
-        facts.loc[facts["delivery"].isin(rows["delivery"]), [*key, "known_at"]], how="left", on=key
+        facts.loc[facts["delivery"].isin(rows["delivery"].unique()), [*key, "known_at"]], how="left", on=key
     )
     return rows.assign(known_at=stored["known_at"].fillna(pd.Timestamp(arrival).tz_convert("UTC").as_unit("us")))
