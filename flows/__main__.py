@@ -8,25 +8,35 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.command_line import (
+    AsJson,
+    Assignments,
+    ConfigFile,
+    Debug,
+    Demo,
+    OnArrival,
+    Session,
+    settings_of,
+    show_result,
+    working,
+)
+from flows.review import quarantine, splits
 from models.errors import ConfigError, NocturneError
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from pydantic import BaseModel
-
     from flows.progress import Progress
     from models.config import RetrainConfig
     from models.locations import Locations
     from models.records import DeliveryRecord, VerdictWord
-    from models.settings import Settings
     from models.sources import Delivered
 
 COMPLETED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -38,27 +48,8 @@ app = typer.Typer(
     help="Retrains a market model every night and lets it serve only if it has earned it.",
     epilog="Exit status: 0 completed, whatever the verdict; 1 failed; 2 wrong arguments or configuration.",
 )
-
-Session = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Session to run for. Default: the last in the store."),
-]
-Demo = Annotated[bool, typer.Option("--demo", metavar="", help="Real S&P 500 bars and configs/demo.yaml.")]
-ConfigFile = Annotated[
-    str | None, typer.Option("--config", metavar="FILE", help="Configuration in YAML, a path or a URI.")
-]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. training.seed=2. Wins over all. Repeatable."),
-]
-OnArrival = Annotated[
-    bool,
-    typer.Option(
-        "--on-arrival", metavar="", help="Start the night when its delivery is ingested; its hour is then the latest."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="One JSON document on standard output.")]
-Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Traces of errors, and the logs of the libraries.")]
+app.add_typer(quarantine, name="quarantine")
+app.add_typer(splits, name="splits")
 
 
 @app.command()
@@ -82,11 +73,11 @@ def ingest(
     debug: Debug = False,
 ) -> None:
     """Validate deliveries and bring them into the store."""
-    settings = _settings(config, assignments, demo)
+    settings = settings_of(config, assignments, demo)
     deliveries = _deliveries(paths, demo)
     if not deliveries:
         raise typer.BadParameter("Name at least one file, or --demo.", param_hint="PATH")
-    with _working(debug) as progress:
+    with working(debug) as progress:
         from flows import console
         from models.records import Account
         from tasks.ingest import bring_in, take_each
@@ -99,7 +90,7 @@ def ingest(
         _announce(records, settings.config)
     total = sum((record.account for record in records), Account())
     if failure is None or (records and not as_json):  # of JSON there is one document, and it tells the failure
-        _print(total, as_json, lambda _: console.show_deliveries(records, total))
+        show_result(total, as_json, lambda _: console.show_deliveries(records, total))
     if failure is not None:
         raise failure
 
@@ -136,14 +127,14 @@ def retrain(
     debug: Debug = False,
 ) -> None:
     """One night: ingest, validate, train, judge, and promote if the candidate has earned it."""
-    settings = _settings(config, assignments, demo)
+    settings = settings_of(config, assignments, demo)
     force = _forced(force_promote, force_keep, reason, promote=not no_promote)
     deliveries = _deliveries(delivery, demo)
     day = session.date() if session else None
     if dry_run:
         _print_plan(day, settings.config, deliveries, as_json, debug)
         return
-    with _working(debug) as progress:
+    with working(debug) as progress:
         from flows import console
 
         asks = settings.config.gate.approval == "required" and not (no_promote or force)
@@ -159,7 +150,7 @@ def retrain(
             force=force,
             force_reason=reason,
         )
-    _print(result, as_json, lambda result: console.show_night(result, locations))
+    show_result(result, as_json, lambda result: console.show_night(result, locations))
 
 
 @app.command()
@@ -177,8 +168,8 @@ def score(
     debug: Debug = False,
 ) -> None:
     """The champion's predictions for the latest bars, into the table of predictions."""
-    settings = _settings(config, assignments)
-    with _working(debug) as progress:
+    settings = settings_of(config, assignments)
+    with working(debug) as progress:
         from flows import console
 
         with _prefect(settings.config, progress):
@@ -186,7 +177,7 @@ def score(
 
             progress.listen()
         result = predict(session=session.date() if session else None, config=settings.config, allow_stale=allow_stale)
-    _print(result, as_json, console.show_score)
+    show_result(result, as_json, console.show_score)
 
 
 @app.command()
@@ -198,11 +189,11 @@ def status(
     debug: Debug = False,
 ) -> None:
     """What serves now, since when and why; the last nights with their verdicts."""
-    settings = _settings(config, assignments)
+    settings = settings_of(config, assignments)
     from flows import console
     from tasks.status import status as look
 
-    _print(look(settings.config, nights), as_json, console.show_status)
+    show_result(look(settings.config, nights), as_json, console.show_status)
 
 
 @app.command()
@@ -220,13 +211,13 @@ def explain(
     debug: Debug = False,
 ) -> None:
     """Why a night ended as it did: what failed, what would have changed it, what weighs most, what to do."""
-    settings = _settings(config, assignments)
-    with _working(debug):
+    settings = settings_of(config, assignments)
+    with working(debug):
         from flows import console
         from tasks.explain import explain as look
 
         result = look(night, settings.config)
-    _print(result, as_json, console.show_explanation)
+    show_result(result, as_json, console.show_explanation)
 
 
 @app.command()
@@ -241,8 +232,8 @@ def rollback(
     debug: Debug = False,
 ) -> None:
     """Move the champion back to an earlier version, and record it."""
-    settings = _settings(config, assignments)
-    with _working(debug) as progress:
+    settings = settings_of(config, assignments)
+    with working(debug) as progress:
         from flows import console
 
         with _prefect(settings.config, progress):
@@ -250,7 +241,7 @@ def rollback(
 
             progress.listen()
         result = move(reason=reason, to=to, config=settings.config)
-    _print(result, as_json, console.show_record)
+    show_result(result, as_json, console.show_record)
 
 
 @app.command()
@@ -262,13 +253,13 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Prove a past decision once more: every file and field, the rows, the gate's answer. Status 1: one differs."""
-    settings = _settings(config, assignments)
-    with _working(debug):
+    settings = settings_of(config, assignments)
+    with working(debug):
         from flows import console
         from tasks.verify import verify as prove
 
         result = prove(version, settings.config)
-    _print(result, as_json, console.show_verification)
+    show_result(result, as_json, console.show_verification)
     if not result.agrees:
         raise typer.Exit(FAILED)
 
@@ -296,12 +287,12 @@ def synthetic(
         "symbols": symbols, "sessions": sessions, "edge": edge, "seed": seed,
         "gaps": gaps, "splits": splits, "stuck": stuck, "delistings": delistings,
     }  # fmt: skip
-    with _working(debug):
+    with working(debug):
         from flows import console
         from models.synthetic import write_market
 
         result = write_market(path, {name: value for name, value in asked.items() if value is not None})
-    _print(result, as_json, console.show_record)
+    show_result(result, as_json, console.show_record)
 
 
 @app.command()
@@ -324,9 +315,9 @@ def up(
     debug: Debug = False,
 ) -> None:
     """Prefect server, workers, nightly schedule and MLflow's pages on this machine, until `nocturne down`."""
-    settings = _settings(config, assignments, demo)
+    settings = settings_of(config, assignments, demo)
     deliveries = _deliveries(None, demo)
-    with _working(debug) as progress:
+    with working(debug) as progress:
         from flows import console, services
         from flows.nightly import parameters_of
 
@@ -335,7 +326,7 @@ def up(
         report = services.up(
             settings, services.Wanted(host, port, mlflow_port, block, on_arrival, chosen), progress.say
         )
-    _print(report, as_json, console.show_record)
+    show_result(report, as_json, console.show_record)
 
 
 @app.command()
@@ -343,13 +334,13 @@ def down(
     config: ConfigFile = None, assignments: Assignments = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
     """End what `nocturne up` has started."""
-    settings = _settings(config, assignments)
-    with _working(debug) as progress:
+    settings = settings_of(config, assignments)
+    with working(debug) as progress:
         from flows import console, services
         from models.locations import Locations
 
         report = services.down(Locations(settings.config.storage), progress.say)
-    _print(report, as_json, console.show_record)
+    show_result(report, as_json, console.show_record)
 
 
 @app.command()
@@ -361,104 +352,13 @@ def show_config(
     debug: Debug = False,
 ) -> None:
     """The effective configuration, with where each value came from."""
-    settings = _settings(config, assignments, demo)
+    settings = settings_of(config, assignments, demo)
     if as_json:
         print(json.dumps({"config": settings.effective.model_dump(mode="json"), "origins": settings.origins}, indent=1))
     else:
         from flows import console
 
         console.show_settings(settings)
-
-
-splits = typer.Typer(
-    no_args_is_help=True, help="Splits that nobody has stated: what is suspect, and what people say of it."
-)
-app.add_typer(splits, name="splits")
-
-Symbol = Annotated[str, typer.Argument(metavar="SYMBOL", help="As in the bars.")]
-SplitSession = Annotated[
-    datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="DATE", help="First session at the new price.")
-]
-RulingReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the ruling.")]
-
-
-@splits.command(name="list")
-def list_splits(
-    every: Annotated[
-        bool, typer.Option("--all", metavar="", help="Applied and dismissed ones too, not only open questions.")
-    ] = False,
-    config: ConfigFile = None,
-    assignments: Assignments = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """What looks like a split and is not stated, and what is stated and prices contradict."""
-    settings = _settings(config, assignments)
-    with _working(debug):
-        from flows import console
-        from tasks.splits import see_actions
-
-        seen = see_actions(settings.config, datetime.now(UTC))
-    _print(seen if every else seen.open_questions, as_json, console.show_actions)
-
-
-@splits.command()
-def confirm(
-    symbol: Symbol,
-    session: SplitSession,
-    reason: RulingReason,
-    ratio: Annotated[
-        str | None, typer.Argument(metavar="RATIO", help="New shares for one old: 2, 3/2, 1/10. Default: as suspected.")
-    ] = None,
-    config: ConfigFile = None,
-    assignments: Assignments = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Say that a symbol has split: from the next night on its series is joined and adjusted."""
-    new_for_one = _ratio(ratio)
-    settings = _settings(config, assignments)
-    with _working(debug):
-        from flows import console
-        from tasks.splits import confirm as rule
-
-        ruling = rule(symbol, session.date(), new_for_one, reason, settings.config, datetime.now(UTC))
-    _print(ruling, as_json, console.show_record)
-
-
-@splits.command()
-def dismiss(
-    symbol: Symbol,
-    session: SplitSession,
-    reason: RulingReason,
-    config: ConfigFile = None,
-    assignments: Assignments = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Say that a move was genuine: from the next night on it is part of its series."""
-    settings = _settings(config, assignments)
-    with _working(debug):
-        from flows import console
-        from tasks.splits import dismiss as rule
-
-        ruling = rule(symbol, session.date(), reason, settings.config, datetime.now(UTC))
-    _print(ruling, as_json, console.show_record)
-
-
-@splits.command()
-def renames(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Of map files in LEAN's format.")],
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Where other companies begin under their symbols, from map files: for `data.renames`."""
-    with _working(debug):
-        from flows import console
-        from models.renames import read_map_files
-
-        found = read_map_files(folder)
-    _print(found, as_json, console.show_record)
 
 
 automations = typer.Typer(no_args_is_help=True, help="Who is told, by the Prefect server, when it matters.")
@@ -495,8 +395,8 @@ def apply(
     debug: Debug = False,
 ) -> None:
     """Create or update the automations on the server of PREFECT_API_URL, or of `nocturne up`; as often as you like."""
-    settings = _settings(None, None)
-    with _working(debug):
+    settings = settings_of(None, None)
+    with working(debug):
         from datetime import timedelta
 
         from flows.environment import find_prefect
@@ -510,7 +410,7 @@ def apply(
         beat = timedelta(seconds=heartbeat or (HEARTBEAT_S if of_up else rules.PREFECT_HEARTBEAT_S))
         late = timedelta(seconds=late_after) if late_after else None
         applied = rules.apply(block, beat, late, on_arrival)
-    _print(applied, as_json, console.show_automations)
+    show_result(applied, as_json, console.show_automations)
 
 
 class Interrupted(NocturneError):
@@ -529,12 +429,6 @@ def main() -> int:
         return _tell(error, as_json="--json" in arguments, debug="--debug" in arguments)
 
 
-def _settings(config: str | None, assignments: Sequence[str] | None, demo: bool = False) -> "Settings":
-    from models.settings import load_settings, shipped
-
-    return load_settings(config, assignments or (), os.environ, base=shipped("demo.yaml") if demo else None)
-
-
 def _forced(force_promote: bool, force_keep: bool, reason: str, promote: bool) -> "VerdictWord | None":
     """The verdict that is forced, with its reason; refused before anything heavy is imported."""
     from models.records import Forced
@@ -546,34 +440,12 @@ def _forced(force_promote: bool, force_keep: bool, reason: str, promote: bool) -
     return what
 
 
-def _ratio(text: str | None) -> float | None:
-    """2, 3/2 or 0.1 as a number."""
-    from fractions import Fraction
-
-    try:
-        return None if text is None else float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
-        raise typer.BadParameter(
-            f"{text!r} is no ratio of new shares to old, such as 2, 3/2 or 1/10.", param_hint="RATIO"
-        ) from None
-
-
 def _deliveries(paths: Sequence[str] | None, demo: bool) -> list[str]:
     from models.delivery import demo_delivery, refuse_secret
 
     for path in paths or []:
         refuse_secret(path)
     return [*([demo_delivery()] if demo else []), *(paths or [])]
-
-
-@contextmanager
-def _working(debug: bool) -> "Iterator[Progress]":
-    from flows import environment
-    from flows.progress import progress, results_only_on_stdout
-
-    environment.prepare(debug=debug)
-    with results_only_on_stdout(), progress() as shown:
-        yield shown
 
 
 @contextmanager
@@ -618,7 +490,7 @@ def _announce(records: "Sequence[DeliveryRecord]", config: "RetrainConfig") -> N
 def _print_plan(
     session: "date | None", config: "RetrainConfig", deliveries: list[str], as_json: bool, debug: bool
 ) -> None:
-    with _working(debug):
+    with working(debug):
         from flows import console
         from flows.retrain import plan
 
@@ -627,13 +499,6 @@ def _print_plan(
         print(json.dumps(steps, indent=1, default=str))
     else:
         console.show_record(steps)
-
-
-def _print(result: "BaseModel", as_json: bool, for_people: Callable[[Any], None]) -> None:
-    if as_json:
-        print(result.model_dump_json(indent=1))
-    else:
-        for_people(result)
 
 
 def _tell(error: Exception, as_json: bool, debug: bool) -> int:

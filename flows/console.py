@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from flows.automations import Applied
+    from models.quarantine import Quarantined
     from models.rulings import ActionsSeen
     from models.settings import Settings
     from models.verification import Verification
@@ -159,6 +160,31 @@ def show_actions(seen: "ActionsSeen", file: IO[str] | None = None) -> None:
         table.add_row(action.symbol, str(action.session), action.state, ratio, significant(action.fall))
     console.print(table)
     console.print("nocturne splits confirm SYMBOL DATE [RATIO] --reason TEXT, or dismiss, settles one.")
+
+
+def show_quarantine(seen: "Quarantined", file: IO[str] | None = None) -> None:
+    """Rows that broke the contract, and how a person settles them."""
+    console = _console(file)
+    if not seen.groups:
+        console.print("Nothing waits: no row is in quarantine without a decision.")
+        return
+    table = _table("delivery", "file", "received at", "rule", "waiting", "released", "dropped", "first line")
+    for group in seen.groups:
+        settled = [count(number) for number in (group.waiting, group.released, group.dropped)]
+        received, line = moment(group.received_at), count(group.first_line)
+        table.add_row(group.delivery[:12], group.name, received, group.rule, *settled, line)
+    console.print(table)
+    if seen.rows:
+        rows = _table("line", "rule", "state", "as delivered")
+        for row in seen.rows:
+            rows.add_row(count(row.line), row.rule, row.state, row.raw)
+        console.print(rows)
+        hidden = sum(group.waiting + group.released + group.dropped for group in seen.groups) - len(seen.rows)
+        if hidden:
+            console.print(f"And {count(hidden)} more: --limit shows them.")
+    console.print(
+        "nocturne quarantine release DELIVERY LINE… --reason TEXT, or drop, settles them; list DELIVERY shows it."
+    )
 
 
 def show_automations(applied: "Applied", file: IO[str] | None = None) -> None:

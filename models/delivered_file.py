@@ -130,6 +130,12 @@ class Csv:
             rows = [(self._fields([text]) or [[]])[0] for text in texts]
         return [self._as_json(text, fields) for text, fields in zip(texts, rows, strict=True)]
 
+    def only(self, lines: Lines) -> bytes:
+        """A file of the header and these lines, byte for byte."""
+        rows = np.searchsorted(self.spans[:, 0], lines)
+        spans = [self.spans[0], *self.spans[rows]]
+        return b"".join(self.text[start:end].rstrip(b"\r") + b"\n" for _, start, end in spans)
+
     def _fields(self, lines: list[str]) -> list[list[str]]:
         try:
             return list(csv.reader(lines, delimiter=self.delimiter))
@@ -186,6 +192,27 @@ class Parquet:
     def raw(self, lines: Lines) -> list[str]:
         rows = self._file.read().take(pa.array(lines - 1)).to_pylist()
         return [json.dumps({name: _for_json(value) for name, value in row.items()}, default=str) for row in rows]
+
+    def only(self, lines: Lines) -> bytes:
+        """A file of these rows."""
+        from pyarrow import parquet
+
+        stream = io.BytesIO()
+        parquet.write_table(self._file.read().take(pa.array(lines - 1)), stream)
+        return stream.getvalue()
+
+
+def part_of(file: DeliveredFile, lines: Lines) -> DeliveredFile:
+    """Some lines of a delivered file as a file of their own, to be read in the same way.
+
+    Args:
+        file: A file with a table in it.
+        lines: (n,) line numbers as `raw` takes them, ascending.
+    """
+    table = open_table(file)
+    if table is None:
+        raise ValueError(f"{file.name} holds no line")
+    return DeliveredFile(f"{len(lines)} of {file.name}", table.only(lines))
 
 
 def receive(uri: str) -> DeliveredFile:

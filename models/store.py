@@ -206,6 +206,42 @@ class BarsStore:
         """What became of this file, the last time it came."""
         return next((one for one in reversed(self.deliveries()) if one.delivery == sha256), None)
 
+    def reading(self, sha256: str) -> Reading:
+        """How an accepted delivery was read."""
+        where = (ds.field("delivery") == sha256) & (ds.field("status") == "accepted")
+        return Reading.model_validate_json(self._deliveries.read(["reading"], where)["reading"][0].as_py())
+
+    def kept_file(self, sha256: str, name: str, needed: str) -> DeliveredFile:
+        """A delivered file as it came.
+
+        Args:
+            sha256: Its name in the store.
+            name: The name that it came under.
+            needed: What for, and what to do without: the end of a sentence.
+
+        Raises:
+            StoreError: it cannot be read or was changed.
+        """
+        uri = f"{self.locations.deliveries}/{sha256}"
+        try:
+            with open_at(uri) as kept:
+                file = DeliveredFile(name, kept.read())
+        except OSError as error:
+            raise StoreError(
+                f"The kept delivery {uri} ({name}) cannot be read: {error}. It is needed {needed}."
+            ) from error
+        if file.sha256 != sha256:
+            raise StoreError(
+                f"The kept delivery {uri} ({name}) was changed: it no longer has the SHA-256 that it is named by. It "
+                f"is needed {needed}."
+            )
+        return file
+
+    def quarantined(self) -> pd.DataFrame:
+        """`delivery, line, rule` of all rows in quarantine."""
+        frame: pd.DataFrame = self._quarantine.read(["delivery", "line", "rule"]).to_pandas()
+        return frame.sort_values(["delivery", "line"], ignore_index=True)
+
     def quarantine(self, delivery: str) -> pd.DataFrame:
         """`line, rule, raw` of a delivery's rows in quarantine."""
         rows = self._quarantine.read(where=ds.field("delivery") == delivery).drop_columns("delivery")
@@ -361,21 +397,8 @@ class BarsStore:
 
     def _sound_rows(self, delivery: Mapping[str, Any], facts: pd.DataFrame) -> pd.DataFrame:
         """What a delivery brought when it came, read from its kept file; `facts` hold what was stored of it."""
-        name, uri = delivery["name"], f"{self.locations.deliveries}/{delivery['delivery']}"
-        try:
-            with open_at(uri) as kept:
-                file = DeliveredFile(name, kept.read())
-        except OSError as error:
-            raise StoreError(
-                f"The kept delivery {uri} ({name}) cannot be read: {error}. It is needed because a delivery has come "
-                f"out of order. Nothing was ingested; put the file back and ingest again."
-            ) from error
-        if file.sha256 != delivery["delivery"]:
-            raise StoreError(
-                f"The kept delivery {uri} ({name}) was changed: it no longer has the SHA-256 that it is named by. It "
-                f"is needed because a delivery has come out of order. Nothing was ingested; put the file back and "
-                f"ingest again."
-            )
+        needed = "because a delivery has come out of order. Nothing was ingested; put the file back and ingest again"
+        file = self.kept_file(delivery["delivery"], delivery["name"], needed)
         raw = parse(file, Reading.model_validate_json(delivery["reading"]))
         known_at, rule = times_known(raw, raw.reading, delivery["received_at"])
         sound = ~np.isin(raw.line, self.quarantine(file.sha256)["line"])

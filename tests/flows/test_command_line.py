@@ -70,6 +70,22 @@ def test_splits_explain_themselves_without_importing_anything_heavy():
     assert {"prefect", "pandas"} & modules_after("splits", "confirm", "--help") == set()
 
 
+def test_decisions_on_quarantine_explain_themselves_without_importing_anything_heavy():
+    assert {"prefect", "pandas"} & modules_after("quarantine", "release", "--help") == set()
+
+
+def test_an_empty_store_has_nothing_in_quarantine(nocturne):
+    told = "Nothing waits: no row is in quarantine without a decision.\n"
+    assert nocturne("quarantine", "list")[:2] == (0, told)
+    assert json.loads(nocturne("quarantine", "list", "--json")[1]) == {"groups": [], "rows": []}
+
+
+def test_a_delivery_that_nobody_knows_has_no_quarantine(nocturne):
+    status, _, told = nocturne("quarantine", "drop", "abcdef", "7", "--reason", "seen")
+    assert status == 2
+    assert "'abcdef' names 0 deliveries" in told
+
+
 def test_splits_of_an_empty_store_are_no_question(nocturne):
     assert nocturne("splits", "list")[:2] == (0, "No open question: no suspect split, none that prices contradict.\n")
     assert json.loads(nocturne("splits", "list", "--json")[1]) == {"actions": []}
