@@ -9,7 +9,8 @@ Run: `python -m benchmarks.quarters`, with `--symbols 120` for every fourth symb
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -49,14 +50,14 @@ class Again(NamedTuple):
     high: float
 
 
-def nights(n_symbols: int | None) -> Iterator[dict[str, Any]]:
-    """The result of each night, with `again` beside it."""
+def nights(n_symbols: int | None, sessions: Sequence[date] | None = None) -> Iterator[dict[str, Any]]:
+    """The result of each night, the quarters' last ones when none are named, with `again` beside it."""
     with tempfile.TemporaryDirectory(prefix="quarters-") as directory:
         home = Path(directory, "home")
         files = [thinned(file, Path(directory), n_symbols) for file in gold_panel()]
         nocturne(home, "ingest", *map(str, files))
         with server(Path(directory, "prefect")) as running:
-            for session in quarter_ends():
+            for session in sessions or quarter_ends():
                 arguments = ("retrain", "--session", str(session), *SETTINGS)
                 result = nocturne(home, *arguments, PREFECT_API_URL=f"{running.url}/api")
                 evidence = home / "nights" / result["night_id"] / "candidate" / "evidence.parquet"
@@ -74,7 +75,7 @@ def thinned(file: Path, directory: Path, n_symbols: int | None) -> Path:
     return directory / file.name
 
 
-def quarter_ends() -> list[Any]:
+def quarter_ends() -> list[date]:
     """The last session of each quarter."""
     calendar = Calendar.of(DataConfig())
     ends = pd.date_range(f"{YEARS.start}-01-01", f"{YEARS.stop - 1}-12-31", freq="QE")
