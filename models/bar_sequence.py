@@ -95,7 +95,7 @@ class BarSequence:
         back = np.maximum(back, 0)
 
         def median(values: FloatArray) -> FloatArray:
-            return _median(np.where(same, values, np.nan))
+            return row_medians(np.where(same, values, np.nan))
 
         returns = self.returns[back] - self.market[back]
         centre = median(returns)
@@ -107,11 +107,11 @@ class BarSequence:
         )
 
 
-def _median(values: FloatArray) -> FloatArray:
-    """Median of each row's numbers; NaN where there are fewer than `FEWEST`."""
+def row_medians(values: FloatArray, fewest: int = FEWEST) -> FloatArray:
+    """Median of each row's numbers; NaN where there are fewer than so many."""
     ordered = np.sort(values, axis=1)  # NaN last; nanmedian would go row by row
     count = np.sum(~np.isnan(values), axis=1)
     middle = np.maximum(count - 1, 0)
     row = np.arange(len(values))
     medians: FloatArray = (ordered[row, middle // 2] + ordered[row, (middle + 1) // 2]) / 2
-    return np.where(count >= FEWEST, medians, np.nan)
+    return np.where(count >= fewest, medians, np.nan)

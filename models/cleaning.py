@@ -83,7 +83,7 @@ def judge(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Judged
 def median_returns(
     bars: pd.DataFrame, codes: IntArray, session: IntArray, data: DataConfig
 ) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
-    """(S,) median log return from one session to the next, from these two alone.
+    """(S,) median log return of the universe from one session to the next, from these two alone.
 
     Cleaning asks for the market's move, so it cannot wait for cleaned bars: moves beyond the jump limit, stated splits
     taken out, are left out instead, and a median bears the rest. Zero where fewer than
@@ -102,6 +102,8 @@ def median_returns(
         returns = returns + np.log(np.where(ratio > 0, ratio, 1.0))
     adjacent = (np.diff(codes, prepend=-1) == 0) & (np.diff(session, prepend=-2) == 1)
     believed = adjacent & (np.abs(returns) <= -np.log1p(-data.jump_limit))
+    if "member" in bars:
+        believed &= bars["member"].to_numpy(bool)
     by_session = pd.Series(returns[believed]).groupby(session[believed])
     median = by_session.median().where(by_session.count() >= data.min_universe, 0.0)
     n_sessions = int(session.max()) + 1 if len(session) else 0

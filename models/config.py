@@ -206,6 +206,28 @@ class SourceConfig(Section):
         return pattern
 
 
+class UniverseConfig(Section):
+    """Who belongs, session by session; all symbols where nothing is asked (docs/data.md, 'The universe')."""
+
+    file: str | None = None
+    """CSV, a path or URI: symbol and, for names that came or went, from and until (YYYY-MM-DD, both included)."""
+    min_history: int = Field(0, ge=0)
+    """A name needs bars in min_present of so many last sessions."""
+    min_dollar_volume: float = Field(0.0, ge=0)
+    """And a median close × volume of the last 21 sessions of at least this much, as known then."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether anybody is left out."""
+        return self != UniverseConfig()
+
+    @property
+    def in_words(self) -> str:
+        """What is asked, where anything is."""
+        asked = self.model_dump(exclude_defaults=True)
+        return " and ".join(f"{name} {value}" for name, value in asked.items()) or "all symbols"
+
+
 class DataConfig(Section):
     """Market, universe and the reading of series."""
 
@@ -215,6 +237,7 @@ class DataConfig(Section):
     """24/7 markets only: a night may use what was known this many hours after the session's close."""
     lookback_sessions: PositiveInt = 5040
     """Sessions of history that a night reads."""
+    universe: UniverseConfig = UniverseConfig()
     min_universe: PositiveInt = 20
     """Fewer symbols than this: no relative features, and direction is absolute."""
     jump_limit: float = Field(0.4, gt=0.05, lt=1)

@@ -89,7 +89,8 @@ def fold_key(dataset: Dataset, split: Split, recipe: str) -> str:
     digest = hashlib.sha256()
     series, starts = np.unique(panel.series[rows], return_index=True)
     digest.update("\n".join(panel.symbols[series]).encode() + starts.tobytes())
-    for values in (panel.session_of(rows), panel.bars[rows], panel.present[rows], panel.market_return[first:boundary]):
+    read = (panel.session_of(rows), panel.bars[rows], panel.present[rows], panel.member[rows])
+    for values in (*read, panel.market_return[first:boundary]):
         digest.update(np.ascontiguousarray(values).tobytes())
     training = config.training
     digest.update(repr((recipe, training.seed, training.threads, training.deterministic, split.train)).encode())

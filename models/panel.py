@@ -50,6 +50,8 @@ class Panel:
     """(M, 5) open, high, low, close, volume, split-adjusted as known; zeros where the bar is absent or suspect."""
     present: BoolArray
     """(M,) whether the bar is there and its close believed."""
+    member: BoolArray
+    """(M,) whether the symbol belongs to the universe on the row's session."""
     market_return: Float32Array
     """(S,) median log return of the universe; zeros when it is smaller than data.min_universe."""
     relative: bool
@@ -83,7 +85,8 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
 
     Args:
         bars: Canonical bars, sorted by symbol and session, at most one row each; `split_ratio`, `dividend`,
-            `adj_close` and `ruling` are read where present (`models/actions.py`).
+            `adj_close` and `ruling` are read where present (`models/actions.py`), and `member`, without which all
+            are members (`models/universe.py`).
         data: Limits that start a new segment, configured splits and renames, and the smallest universe.
         market: Stored median log returns, indexed by session. They give the session axis too, so that a few symbols
             alone lie on the same sessions as the whole universe. Both are computed from the bars when None.
@@ -92,7 +95,8 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
     sessions = np.unique(days) if market is None else market.index.to_numpy("datetime64[D]")
     session = np.searchsorted(sessions, days)
     codes, names = pd.factorize(bars["symbol"])
-    relative = len(names) >= data.min_universe if market is None else bool(market.any())
+    member = bars["member"].to_numpy(bool) if "member" in bars else np.ones(len(bars), bool)
+    relative = len(np.unique(codes[member])) >= data.min_universe if market is None else bool(market.any())
     median = np.zeros(len(sessions), np.float32)
     if relative:
         median = median_returns(bars, codes, session, data) if market is None else market.to_numpy(np.float32)
@@ -110,8 +114,8 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
     dense = np.zeros((n_rows, len(BAR_COLUMNS)), np.float32)
     dense[row, :4] = cleaned.prices
     dense[row, 4] = cleaned.volume
-    present = np.zeros(n_rows, bool)
-    present[row] = True
+    present, belongs = np.zeros(n_rows, bool), np.zeros(n_rows, bool)
+    present[row], belongs[row] = True, member[cleaned.kept]
     series = np.repeat(np.arange(len(first), dtype=np.int32), np.diff(offsets))
     axis = (np.arange(n_rows) - offsets[series] + session[first][series]).astype(np.int32)
     symbol_starts = np.flatnonzero(np.diff(codes[first], prepend=-1))
@@ -126,6 +130,7 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
         series=series,
         bars=dense,
         present=present,
+        member=belongs,
         market_return=median,
         relative=relative,
     )
@@ -140,12 +145,12 @@ def log_returns(panel: Panel) -> FloatArray:
 
 
 def eligible(panel: Panel, window: int, min_present: float) -> BoolArray:
-    """(M,) rows that are present themselves and have at least this share of their window present."""
+    """(M,) rows of members that are present themselves and have at least this share of their window present."""
     counts = np.concatenate([[0], np.cumsum(panel.present)])
     position = np.arange(len(panel.present)) - panel.offsets[panel.series]
     start = np.arange(len(panel.present)) - np.minimum(position, window - 1)
     seen = counts[1:] - counts[start]
-    enough: BoolArray = panel.present & (seen >= np.ceil(min_present * window - 1e-9))
+    enough: BoolArray = panel.present & panel.member & (seen >= np.ceil(min_present * window - 1e-9))
     return enough
 
 

@@ -120,6 +120,12 @@ class Snapshot(Record):
     """Share of the symbols that usually deliver with a bar of the session; None with too few sessions before it."""
     coverage: Measured = None
     """Share of the session that the bars of the median symbol cover, 1 where daily bars came; None without any."""
+    members: int | None = None
+    """Symbols that belong to the universe on the session; None in nights of before it was counted."""
+    ended: int | None = None
+    """Symbols whose last bar lies more than `data.gap_sessions` sessions back: delisted, or no longer delivered."""
+    ended_rows: Measured = None
+    """Share of the bars that are theirs."""
 
 
 class Scale(Record):

@@ -41,7 +41,7 @@ from models.page import (
     to_html,
     to_markdown,
 )
-from models.records import CandidateRecord, Check, CheckGroup, Finding, NightResult, Scale
+from models.records import CandidateRecord, Check, CheckGroup, Finding, NightResult, Scale, Snapshot
 from models.slices import TRADED_SESSIONS, Slice, slices
 
 _QUESTIONS: dict[CheckGroup, str] = {
@@ -212,6 +212,8 @@ def _data(material: NightMaterial) -> Section:
         blocks.append(_finding_table(f"Rules that held ({len(held)})", held, folded=True))
     if material.result.snapshot is not None:
         blocks.append(_snapshot_table(material.result))
+        if material.result.snapshot.members is not None:
+            blocks.append(Paragraph(_universe(material.result.snapshot)))
     return Section("The data", tuple(blocks))
 
 
@@ -260,6 +262,19 @@ def _snapshot_table(result: NightResult) -> Table:
     return Table(
         (*columns, Column("content hash")), ((*row, snapshot.hash),), f"Snapshot, as known at {moment(snapshot.as_of)}"
     )
+
+
+def _universe(snapshot: Snapshot) -> str:
+    """Who belongs tonight, and how many of all names have ended: without any, only survivors are there."""
+    ended = f"{count(snapshot.ended)} of {count(snapshot.symbols)} symbols ended before tonight, delisted or no longer"
+    if snapshot.ended:
+        told = f"{ended} delivered; {percent(snapshot.ended_rows, 1)} of the bars are theirs."
+    else:
+        told = (
+            "None of them ended before tonight. A long history without delisted names holds the survivors only, and "
+            "every number measured on it flatters."
+        )
+    return f"{count(snapshot.members)} symbols belong to the universe on {snapshot.session}. {told}"
 
 
 def _targets(material: NightMaterial) -> Section:

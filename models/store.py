@@ -30,7 +30,7 @@ from models.alone import alone
 from models.calendar import Calendar, SessionArray
 from models.casting import Times
 from models.completeness import coverage_of, share_of_usual
-from models.config import RetrainConfig
+from models.config import DataConfig, RetrainConfig
 from models.delivered_file import DeliveredFile
 from models.delivery import BULK_LOAD, OPTIONAL, RawDelivery, Reading, parse
 from models.delivery import known_at as times_known
@@ -41,6 +41,7 @@ from models.locations import Locations, exists, open_at
 from models.records import Account, DeliveryRecord, Finding, Snapshot
 from models.rulings import Rulings
 from models.tables import Table
+from models.universe import ended_series, members, members_on, sessions_before
 
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
 _BARS: Final = pa.schema(
@@ -283,6 +284,19 @@ class BarsStore:
         rows = self._bars.read(["symbol", "session", "timestamp", "known_at", "sequence", *VALUES], where)
         return Rulings(self.locations).on(_canonical(_latest(rows)), as_of)
 
+    def of_universe(self, as_of: datetime, first: date, last: date, data: DataConfig) -> pd.DataFrame:
+        """Bars as known then, with the column `member` where a universe is configured (`models/universe.py`).
+
+        Raises:
+            ConfigError: the list of members cannot be read.
+            StoreError: the store cannot be read.
+        """
+        if not data.universe.asks:
+            return self.as_known(as_of, first, last)
+        bars = self.as_known(as_of, Calendar.of(data).after(first, -sessions_before(data.universe)), last)
+        bars = bars.assign(member=members(bars, data))
+        return bars[bars["session"] >= pd.Timestamp(first)].reset_index(drop=True)
+
     def sessions(self, as_of: datetime, first: date, last: date) -> SessionArray:
         """Sessions from first to last of which some bar was known then, datetime64[D], ascending."""
         known = self._bars.distinct("session", _known(as_of, first, last))
@@ -306,7 +320,8 @@ class BarsStore:
     def snapshot(self, session: date, as_of: datetime, config: RetrainConfig) -> tuple[pd.DataFrame, Snapshot]:
         """The bars that a night reads, and their name: the content decides, never a table version."""
         first = Calendar.of(config.data).after(session, 1 - config.data.lookback_sessions)
-        bars = self.as_known(as_of, first, session)
+        bars = self.of_universe(as_of, first, session, config.data)
+        ended = ended_series(bars, session, config.data)
         return bars, Snapshot(
             session=session,
             as_of=as_of,
@@ -317,6 +332,9 @@ class BarsStore:
             symbols=bars["symbol"].nunique(),
             completeness=share_of_usual(bars, session),
             coverage=coverage_of(bars, session),
+            members=members_on(bars, session),
+            ended=int(ended.sum()),
+            ended_rows=float(ended[bars["symbol"]].mean()) if len(bars) else None,
         )
 
     def record_market(self, market: "pd.Series[float]", as_of: datetime) -> None:
@@ -433,7 +451,7 @@ def content_hash(bars: pd.DataFrame) -> str:
     digest = hashlib.sha256("\n".join(symbols).encode())
     digest.update(codes.astype(np.int32).tobytes())
     digest.update(bars["session"].to_numpy("datetime64[D]").astype(np.int32).tobytes())
-    for name in (*VALUES, "ruling"):
+    for name in (*VALUES, "ruling", "member"):
         if name in bars:
             digest.update(name.encode() + (bars[name].to_numpy(np.float64) + 0.0).tobytes())
     return digest.hexdigest()

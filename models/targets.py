@@ -2,7 +2,7 @@
 
 With c the closes, h the horizon and r the daily log returns of the h sessions after the entry price:
 
-    volatility = sd(r, ddof = 1)        magnitude = |sum(r)|        direction = sign(sum(r) − median over symbols)
+    volatility = sd(r, ddof = 1)        magnitude = |sum(r)|        direction = sign(sum(r) − median of the universe)
 
 The last sessions of a series have no target: NaN, never zero.
 """
@@ -75,5 +75,6 @@ def _ahead(values: FloatArray, steps: int, ends: np.ndarray) -> FloatArray:
 
 def _direction(total: FloatArray, panel: Panel, config: TargetsConfig) -> FloatArray:
     if config.direction == "relative" and panel.relative:
-        total = total - pd.Series(total).groupby(panel.session).transform("median").to_numpy()
+        universe = pd.Series(np.where(panel.member, total, np.nan))
+        total = total - universe.groupby(panel.session).transform("median").to_numpy()
     return np.where(np.isfinite(total) & (total != 0), (total > 0).astype(np.float64), np.nan)

@@ -133,6 +133,7 @@ def asked_differently(champion: RetrainConfig, candidate: RetrainConfig) -> str:
     """What the two models answer differently, in words; empty when they can be compared row by row."""
     pairs = {
         "data.exchange": (champion.data.exchange, candidate.data.exchange),
+        "data.universe": (champion.data.universe.in_words, candidate.data.universe.in_words),
         "targets.horizon_sessions": (champion.targets.horizon_sessions, candidate.targets.horizon_sessions),
         "targets.entry": (champion.targets.entry, candidate.targets.entry),
         "targets.direction": (champion.targets.direction, candidate.targets.direction),

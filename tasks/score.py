@@ -94,7 +94,7 @@ def _publish(day: date, version: str, store: BarsStore, config: RetrainConfig, s
     calendar = Calendar.of(config.data)
     as_of = min(datetime.now(UTC), calendar.as_of(day))
     sessions_read = 2 * made_with.network.window + made_with.data.gap_sessions
-    bars = store.as_known(as_of, first=calendar.after(day, -sessions_read), last=day)
+    bars = store.of_universe(as_of, calendar.after(day, -sessions_read), day, made_with.data)
     if not (bars["session"] == pd.Timestamp(day)).any():
         why = f"no bars of {day} were known in time"
         return ScoreResult(session=day, version=version, predictions=0, published=False, stale=stale, why=why)

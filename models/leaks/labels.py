@@ -105,7 +105,8 @@ def _plain_totals(dataset: Dataset, day: pd.Timestamp) -> "pd.Series[float]":
     whole = pd.concat(prices, axis=1, join="inner")
     total = np.log(whole.to_numpy(float)[:, -1]) - np.log(whole.to_numpy(float)[:, 0])
     if panel.relative and config.direction == "relative":
-        total = total - np.median(total)
+        of_universe = np.isin(whole.index, panel.series[(panel.session == position) & panel.member])
+        total = total - np.median(total[of_universe])
     return pd.Series(total, index=panel.symbols[whole.index.to_numpy(np.int64)])
 
 

@@ -82,6 +82,7 @@ class Sample:
         bars = pd.DataFrame(panel.bars[rows].astype(np.float64), columns=list(BAR_COLUMNS))
         bars.insert(0, "symbol", pd.Series(panel.symbol_of(rows), dtype="str"))
         bars.insert(1, "session", panel.session_of(rows).astype("datetime64[s]"))
+        bars["member"] = panel.member[rows]
         return Stretch(bars, panel.market.iloc[first:last])
 
     def made_of(self, stretch: "Stretch") -> Dataset:

@@ -9,7 +9,7 @@ from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightRecord
 from models.records import LedgerEntry, Snapshot
-from tasks.evaluate import anchor_version
+from tasks.evaluate import anchor_version, asked_differently
 
 THEN, LATER, TONIGHT = date(2020, 3, 31), date(2020, 4, 1), date(2020, 6, 30)
 """63 sessions before tonight, the session after, and tonight."""
@@ -66,3 +66,11 @@ def test_where_nothing_served_a_quarter_ago_there_is_no_anchor(config, night):
 
 def test_a_first_champion_has_no_anchor(config, night):
     assert anchor_version(None, night, config) is None
+
+
+def test_another_universe_is_another_question_and_a_longer_list_is_not(config):
+    asked = RetrainConfig.model_validate({"data": {"universe": {"file": "members.csv", "min_history": 252}}})
+    assert asked_differently(config, config) == asked_differently(asked, asked) == ""
+    assert asked_differently(config, asked) == (
+        "data.universe file members.csv and min_history 252 against all symbols"
+    )
