@@ -32,6 +32,7 @@ from tasks.close import (
     with_delivery,
     with_force,
 )
+from tasks.drift import measure_drift
 from tasks.evaluate import evaluate
 from tasks.gate import judge
 from tasks.ingest import ingest_new
@@ -144,6 +145,8 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
     refuse_partial(snapshot.session, snapshot.coverage, config.contract)
     if why := waits_for_the_rest(snapshot, config.contract):
         return Outcome(Verdict(verdict="keep", reason=why))
+    with timings("drift"):
+        measure_drift(night, config)
     with timings("targets"):
         history = measure_history(night.night_id, config)
         if not history.enough:

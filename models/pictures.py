@@ -16,6 +16,7 @@ import pandas as pd
 
 from models.bootstrap import Interval
 from models.diagnostics import RocCurve
+from models.drift import ColumnDrift
 from models.notation import ABSENT, percent, significant
 from models.slices import Slice
 
@@ -205,6 +206,24 @@ def nights(history: pd.DataFrame, heads: Sequence[str]) -> bytes:
         _dates(direction)
 
     return _picture(draw, (10.6, 2.9))
+
+
+def drift(measured: Sequence[ColumnDrift]) -> bytes:
+    """Distance of tonight's session and of each session before, one line a column or feature."""
+    height = -np.arange(len(measured))
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for y, one in zip(height, measured, strict=True):
+            axes.plot(one.earlier, np.full(len(one.earlier), y), "o", ms=3.5, color=_GREY, alpha=0.7)
+            axes.plot([one.believed], [y], "|", ms=11, mew=1.4, color=_FAINT)
+            axes.plot([one.tonight], [y], "o", ms=6, color=_RED if one.excess > 1 else _BLUE, zorder=3)
+        axes.set_yticks(height, [one.name for one in measured], parse_math=False)
+        axes.set(xlim=(0, 1), xlabel="distance from the last sessions: grey each of them, coloured tonight, | believed")
+        axes.set(title="Drift")
+        axes.grid(axis="y", visible=False)
+
+    return _picture(draw, (10.6, 1.0 + 0.24 * len(measured)))
 
 
 def slices(parts: Sequence[Slice]) -> bytes:

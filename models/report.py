@@ -13,6 +13,7 @@ import pandas as pd
 from models import diagnostics, pictures
 from models.bootstrap import Interval
 from models.config import GateConfig
+from models.drift import BEYOND, ColumnDrift
 from models.explanation import ROLL_BACK, TRY, advice, heaviest
 from models.notation import (
     ABSENT,
@@ -60,6 +61,7 @@ _STATISTICS = {
 }
 _SYMBOLS_SHOWN = 15
 _ROLLING_SESSIONS = 21
+_DRIFT_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class NightMaterial:
     """`epoch, loss, val_loss, val_direction, val_volatility, val_magnitude, chosen`."""
     evidence: pd.DataFrame
     """The out-of-sample frame that the gate judged on."""
+    drift: Sequence[ColumnDrift] = ()
+    """How far tonight's columns and features lie from those of the last sessions."""
     candidate: CandidateRecord | None = None
     """How it was trained; None when the night ended before."""
     sectors: Mapping[str, str] | None = None
@@ -214,6 +218,8 @@ def _data(material: NightMaterial) -> Section:
         blocks.append(_snapshot_table(material.result))
         if material.result.snapshot.members is not None:
             blocks.append(Paragraph(_universe(material.result.snapshot)))
+    if material.drift:
+        blocks += _drift(material.drift)
     return Section("The data", tuple(blocks))
 
 
@@ -262,6 +268,19 @@ def _snapshot_table(result: NightResult) -> Table:
     return Table(
         (*columns, Column("content hash")), ((*row, snapshot.hash),), f"Snapshot, as known at {moment(snapshot.as_of)}"
     )
+
+
+def _drift(measured: Sequence[ColumnDrift]) -> tuple[Block, ...]:
+    """The columns and features that lie farthest out, whether or not they are still believed."""
+    farthest = sorted(measured, key=lambda one: -one.excess)[:_DRIFT_SHOWN]
+    beyond = sum(one.excess > 1 for one in measured)
+    told = Paragraph(
+        f"Farther from the last sessions than {BEYOND:g} times the farthest of these: {count(beyond)} of "
+        f"{count(len(measured))} columns and features. Distance is the Kolmogorov-Smirnov statistic of a session's "
+        "symbols against those of all the sessions before: 0 for the same distribution, 1 for no overlap."
+    )
+    picture = Picture(pictures.drift(farthest), f"Drift of the {len(farthest)} columns and features farthest out")
+    return told, Pictures((picture,))
 
 
 def _universe(snapshot: Snapshot) -> str:

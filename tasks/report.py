@@ -21,6 +21,7 @@ from models.report import NightMaterial, night_page
 from models.sectors import read_sectors
 from models.targets import label_reach
 from tasks.close import Outcome
+from tasks.drift import DriftRecord
 from tasks.run_log import run_log, sum_up
 from tasks.score import ScoreResult
 from tasks.targets import HISTORY_NIGHTS
@@ -62,13 +63,16 @@ def report_night(
     locations = Locations(config.storage)
     files = NightFiles(locations, result.night_id)
     trained = outcome.candidate is not None
+    drifted = files.read_record("drift", DriftRecord) if files.has("drift.json") else None
     material = NightMaterial(
         result=result,
         findings=(
             *(found for record in delivered for found in record.findings),
+            *(drifted.findings if drifted else ()),
             *(outcome.targets.findings if outcome.targets else ()),
             *served.findings,
         ),
+        drift=(*drifted.columns, *drifted.features) if drifted else (),
         scales=outcome.scales,
         history=_last_nights(locations, result.night_id),
         candidate=outcome.candidate,

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from models.drift import ColumnDrift
 from models.records import (
     Account,
     CandidateRecord,
@@ -187,9 +188,19 @@ def result(verdict: str = "promote") -> NightResult:
             first=date(2009, 8, 21),
             last=SESSION,
             symbols=524,
+            members=487,
+            ended=29,
+            ended_rows=0.034,
         ),
         timings={"ingest": 9.4, "targets": 1.8, "train": 31.2, "evaluate": 4.1, "gate": 2.2, "promote": 3.9},
     )
+
+
+def drift() -> tuple[ColumnDrift, ...]:
+    """Of fourteen columns; the volume of tonight lies out."""
+    usual = np.random.default_rng(5).uniform(0.05, 0.2, (14, 60)).round(3)
+    measured = [ColumnDrift(name=f"return_{k}", tonight=0.1, earlier=tuple(usual[k])) for k in range(13)]
+    return (*measured, ColumnDrift(name="volume", tonight=0.7, earlier=tuple(usual[13])))
 
 
 def material(verdict: str = "promote", n_sessions: int = 60, n_symbols: int = 300) -> NightMaterial:
@@ -199,6 +210,7 @@ def material(verdict: str = "promote", n_sessions: int = 60, n_symbols: int = 30
     return NightMaterial(
         result=result(verdict),
         findings=findings(),
+        drift=drift(),
         scales=scales,
         history=history(scales),
         curves=curves(),

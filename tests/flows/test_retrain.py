@@ -16,9 +16,11 @@ from models.calendar import Calendar
 from models.errors import ConfigError, DeliveryError, DeliveryStopped, RegistryError, TargetsStopped
 from models.ledger import Ledger
 from models.locations import Locations
+from models.night import NightFiles
 from models.registry import Registry
 from models.store import BarsStore
 from models.timings import Timings
+from tasks.drift import DriftRecord
 from tasks.ingest import bring_in
 from tasks.snapshot import identify_night
 from tasks.verify import verify
@@ -70,6 +72,15 @@ def test_the_report_names_verdict_and_reason(first_night):
     page = Path(first_night.report).read_text()
     assert first_night.version in page
     assert "volatility_to_har" in page
+
+
+def test_drift_is_measured_told_and_no_reason_to_stop(first_night, home):
+    record = NightFiles(Locations(config_at(home).storage), first_night.night_id).read_record("drift", DriftRecord)
+    assert [found.rule for found in record.findings] == ["column_drift", "feature_drift"]
+    assert len(record.features[0].earlier) == 60
+    page = Path(first_night.report).read_text()
+    assert all(found.why in page for found in record.findings)
+    assert "drift" in first_night.timings
 
 
 def test_nothing_that_a_night_writes_is_pickled(first_night, home):

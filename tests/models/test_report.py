@@ -57,6 +57,31 @@ def headings(text: str) -> list[str]:
     return re.findall(r"<h2>(.*?)</h2>", text)
 
 
+def test_the_universe_and_the_names_that_ended_are_told(page):
+    assert "487 symbols belong to the universe on 2010-08-19." in page
+    assert (
+        "29 of 524 symbols ended before tonight, delisted or no longer delivered; 3.4 % of the bars are theirs" in page
+    )
+
+
+def test_a_panel_of_survivors_is_told_as_one(whole_night):
+    snapshot = whole_night.result.snapshot.model_copy(update={"ended": 0})
+    result = whole_night.result.model_copy(update={"snapshot": snapshot})
+    assert "holds the survivors only" in render_html(replace(whole_night, result=result))
+
+
+def test_the_snapshot_of_an_older_night_tells_nothing_of_a_universe(whole_night):
+    snapshot = whole_night.result.snapshot.model_copy(update={"members": None, "ended": None})
+    page = render_html(replace(whole_night, result=whole_night.result.model_copy(update={"snapshot": snapshot})))
+    assert "belong to the universe" not in page
+
+
+def test_drift_is_drawn_and_counted(page, artifact):
+    assert "than 1.5 times the farthest of these: 1 of 14 columns and features." in page
+    for form in (page, artifact):
+        assert "Drift of the 12 columns and features farthest out" in form
+
+
 def test_the_verdict_stands_before_everything_else(page):
     assert page.index("✓ Promoted") < page.index(synthetic_night.result().reason) < page.index("<h2>")
 
@@ -83,7 +108,7 @@ def test_both_forms_have_the_same_sections(page, artifact):
 def test_both_forms_show_the_same_pictures(page, artifact):
     shown = [re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]+", text) for text in (page, artifact)]
     assert shown[0] == shown[1]
-    assert len(shown[0]) == 8
+    assert len(shown[0]) == 9
 
 
 @pytest.mark.parametrize("form", ["page", "artifact"])
