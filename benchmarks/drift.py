@@ -85,10 +85,8 @@ def nights(bars: pd.DataFrame, every: int) -> list[pd.DataFrame]:
     days = np.sort(bars["session"].unique())
     length = SESSIONS + 1 + 2 * CONFIG.network.window
     last = range(int(np.searchsorted(days, np.datetime64(FIRST))), len(days), every)
-    of_days = bars.set_index("session", drop=False).sort_index(kind="stable")
-    return [
-        of_days.loc[days[i - length + 1] : days[i]].sort_values(["symbol", "session"], ignore_index=True) for i in last
-    ]
+    session = bars["session"]
+    return [bars[session.between(days[i - length + 1], days[i])].reset_index(drop=True) for i in last]
 
 
 def with_fault(bars: pd.DataFrame, fault: Callable[[FloatArray], FloatArray]) -> pd.DataFrame:
