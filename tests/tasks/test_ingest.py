@@ -468,3 +468,23 @@ def test_one_file_that_arrives_twice_at_once_is_accepted_once(desk, market):
     assert sorted(one.repeated for one in told) == [False, True]
     assert len(desk.store.deliveries()) == 1
     assert len(desk.bars()) == len(market)
+
+
+def test_deliveries_of_the_same_bars_that_arrive_at_once_lose_and_double_nothing(tmp_path, market):
+    days = market["timestamp"].unique()
+    parts = [market[market["timestamp"].isin(days[first : first + 5])] for first in range(4)]
+    parts = [part.assign(volume=part["volume"] + number % 2) for number, part in enumerate(parts)]
+    known = [NOW - timedelta(days=10 - number) for number in range(4)]
+    at_once, in_turn = (Desk(tmp_path / name) for name in ("at_once", "in_turn"))
+    for desk in (at_once, in_turn):
+        desk.home.mkdir()
+    uris = [at_once.file(part, f"{number}.csv") for number, part in enumerate(parts)]
+    with ThreadPoolExecutor(4) as arrivals:
+        told = list(arrivals.map(bring_in, uris, [at_once.config()] * 4, known, [NOW] * 4))
+    for number, part in enumerate(parts):
+        in_turn.ingest(part, stated=known[number], name=f"{number}.csv")
+    assert [one.account.delivered for one in told] == [len(part) for part in parts]
+    stored = at_once.store.facts()
+    assert len(stored) == sum(one.account.accepted + one.account.revised for one in told)
+    said = ["symbol", "session", "known_at", "volume"]
+    pd.testing.assert_frame_equal(stored[said], in_turn.store.facts()[said])
