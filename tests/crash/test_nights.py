@@ -33,6 +33,8 @@ from tests.small_nights import SMALL, deliver
 
 POOLS = {"cpu": ("flows/retrain.py:retrain", "nightly"), "gpu": ("flows/train.py:train", "gpu")}
 NIGHT_S = 600.0
+KILLED = int(os.environ.get("NIGHTS_KILLED", "4"))
+"""Nights of each kind. Ten of each take half an hour."""
 
 pytestmark = pytest.mark.slow
 
@@ -211,7 +213,7 @@ def completes(house: House, run_id: UUID) -> bool:
     return True
 
 
-@pytest.mark.parametrize("share", [None, *shares(10, seed=1)])
+@pytest.mark.parametrize("share", [None, *shares(KILLED, seed=1)])
 def test_a_night_whose_process_is_killed_goes_on_from_what_is_finished(house, share):
     reported = house.crashes_reported
     run_id, parameters, before = kill_at(house, share, "flow")
@@ -229,7 +231,7 @@ def test_a_night_whose_process_is_killed_goes_on_from_what_is_finished(house, sh
     assert is_whole(house, night_of(house, before), done)
 
 
-@pytest.mark.parametrize("share", shares(10, seed=2))
+@pytest.mark.parametrize("share", shares(KILLED, seed=2))
 def test_a_night_whose_worker_is_killed_goes_on_after_its_restart(house, share):
     pool = ("cpu", "gpu")[house.seed % 2]
     run_id, parameters, before = kill_at(house, share, pool)
@@ -243,7 +245,7 @@ def test_a_night_whose_worker_is_killed_goes_on_after_its_restart(house, share):
     assert is_whole(house, night_of(house, before), done)
 
 
-@pytest.mark.parametrize("share", shares(10, seed=3))
+@pytest.mark.parametrize("share", shares(KILLED, seed=3))
 def test_a_night_outlives_a_restart_of_the_server(house, share):
     run_id, _, before = kill_at(house, share, "server")
     done = killed_in(house, before)
