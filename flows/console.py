@@ -171,13 +171,13 @@ def show_quarantine(seen: "Quarantined", file: IO[str] | None = None) -> None:
     table = _table("delivery", "file", "received at", "rule", "waiting", "released", "dropped", "first line")
     for group in seen.groups:
         settled = [count(number) for number in (group.waiting, group.released, group.dropped)]
-        received, line = moment(group.received_at), count(group.first_line)
+        received, line = moment(group.received_at), str(group.first_line)
         table.add_row(group.delivery[:12], group.name, received, group.rule, *settled, line)
     console.print(table)
     if seen.rows:
         rows = _table("line", "rule", "state", "as delivered")
         for row in seen.rows:
-            rows.add_row(count(row.line), row.rule, row.state, row.raw)
+            rows.add_row(str(row.line), row.rule, row.state, row.raw)
         console.print(rows)
         hidden = sum(group.waiting + group.released + group.dropped for group in seen.groups) - len(seen.rows)
         if hidden:
