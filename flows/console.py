@@ -166,7 +166,7 @@ def show_quarantine(seen: "Quarantined", file: IO[str] | None = None) -> None:
     """Rows that broke the contract, and how a person settles them."""
     console = _console(file)
     if not seen.groups:
-        console.print("Nothing waits: no row is in quarantine without a decision.")
+        console.print("Nothing waits: no row that was asked for is in quarantine without a decision.")
         return
     table = _table("delivery", "file", "received at", "rule", "waiting", "released", "dropped", "first line")
     for group in seen.groups:
@@ -179,9 +179,8 @@ def show_quarantine(seen: "Quarantined", file: IO[str] | None = None) -> None:
         for row in seen.rows:
             rows.add_row(str(row.line), row.rule, row.state, row.raw)
         console.print(rows)
-        hidden = sum(group.waiting + group.released + group.dropped for group in seen.groups) - len(seen.rows)
-        if hidden:
-            console.print(f"And {count(hidden)} more: --limit shows them.")
+        if seen.more:
+            console.print(f"And {count(seen.more)} more: --limit shows them.")
     console.print(
         "nocturne quarantine release DELIVERY LINE… --reason TEXT, or drop, settles them; list DELIVERY shows it."
     )

@@ -130,11 +130,13 @@ class Csv:
             rows = [(self._fields([text]) or [[]])[0] for text in texts]
         return [self._as_json(text, fields) for text, fields in zip(texts, rows, strict=True)]
 
-    def only(self, lines: Lines) -> bytes:
-        """A file of the header and these lines, byte for byte."""
+    def only(self, lines: Lines, numbered: str) -> bytes:
+        """A file of the header and these lines, byte for byte, with their numbers in a last column of this name."""
         rows = np.searchsorted(self.spans[:, 0], lines)
-        spans = [self.spans[0], *self.spans[rows]]
-        return b"".join(self.text[start:end].rstrip(b"\r") + b"\n" for _, start, end in spans)
+        spans, last = [self.spans[0], *self.spans[rows]], [numbered, *map(str, lines.tolist())]
+        texts = [self.text[start:end].rstrip(b"\r") for _, start, end in spans]
+        ends = [f"{self.delimiter}{cell}\n".encode() for cell in last]
+        return b"".join(text + end for text, end in zip(texts, ends, strict=True))
 
     def _fields(self, lines: list[str]) -> list[list[str]]:
         try:
@@ -193,17 +195,21 @@ class Parquet:
         rows = self._file.read().take(pa.array(lines - 1)).to_pylist()
         return [json.dumps({name: _for_json(value) for name, value in row.items()}, default=str) for row in rows]
 
-    def only(self, lines: Lines) -> bytes:
-        """A file of these rows."""
+    def only(self, lines: Lines, numbered: str) -> bytes:
+        """A file of these rows, with their numbers in a last column of this name."""
         from pyarrow import parquet
 
         stream = io.BytesIO()
-        parquet.write_table(self._file.read().take(pa.array(lines - 1)), stream)
+        rows = self._file.read().take(pa.array(lines - 1)).append_column(numbered, pa.array(lines))
+        parquet.write_table(rows, stream)
         return stream.getvalue()
 
 
 def part_of(file: DeliveredFile, lines: Lines) -> DeliveredFile:
     """Some lines of a delivered file as a file of their own, to be read in the same way.
+
+    A last column says which lines they are and of which file: so the part is never the same bytes as the whole, or as
+    equal lines of another file.
 
     Args:
         file: A file with a table in it.
@@ -212,7 +218,7 @@ def part_of(file: DeliveredFile, lines: Lines) -> DeliveredFile:
     table = open_table(file)
     if table is None:
         raise ValueError(f"{file.name} holds no line")
-    return DeliveredFile(f"{len(lines)} of {file.name}", table.only(lines))
+    return DeliveredFile(f"{len(lines)} of {file.name}", table.only(lines, f"line of {file.sha256[:12]}"))
 
 
 def receive(uri: str) -> DeliveredFile:

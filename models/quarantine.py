@@ -62,6 +62,8 @@ class Quarantined(Record):
 
     groups: tuple[QuarantinedGroup, ...]
     rows: tuple[QuarantinedRow, ...] = ()
+    more: int = 0
+    """Rows of that delivery that were asked for and are not shown."""
 
 
 class Settlement(Record):
@@ -129,6 +131,24 @@ def refuse_unknown_lines(rows: pd.DataFrame, lines: Iterable[int], name: str) ->
         raise ConfigError(
             f"Of {name} line {', '.join(map(str, unknown[:10]))} is not in quarantine, or not by this rule. "
             f"`nocturne quarantine list DELIVERY` shows those that are."
+        )
+
+
+def refuse_released(rows: pd.DataFrame, name: str) -> None:
+    """What was released is in the store, and no second decision takes it out or brings it in again.
+
+    Args:
+        rows: `line` and `state`.
+        name: Of the delivered file.
+
+    Raises:
+        ConfigError: some of them were released before.
+    """
+    if released := sorted(rows.loc[rows["state"] == "released", "line"]):
+        raise ConfigError(
+            f"Of {name} line {', '.join(map(str, released[:10]))} was released before: the row is in the store, or in "
+            f"quarantine by another rule, as a delivery of its own (`nocturne quarantine list`). Nothing was changed. "
+            f"Where it is wrong after all, deliver the bar as it should be."
         )
 
 

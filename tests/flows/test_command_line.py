@@ -75,9 +75,9 @@ def test_decisions_on_quarantine_explain_themselves_without_importing_anything_h
 
 
 def test_an_empty_store_has_nothing_in_quarantine(nocturne):
-    told = "Nothing waits: no row is in quarantine without a decision.\n"
+    told = "Nothing waits: no row that was asked for is in quarantine without a decision.\n"
     assert nocturne("quarantine", "list")[:2] == (0, told)
-    assert json.loads(nocturne("quarantine", "list", "--json")[1]) == {"groups": [], "rows": []}
+    assert json.loads(nocturne("quarantine", "list", "--json")[1]) == {"groups": [], "rows": [], "more": 0}
 
 
 def test_a_delivery_that_nobody_knows_has_no_quarantine(nocturne):

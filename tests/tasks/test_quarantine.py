@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
+from flows.console import show_quarantine
 from models.errors import ConfigError, StoreError
 from models.records import Account
 from models.store import content_hash
@@ -70,14 +71,16 @@ def test_a_released_row_is_a_delivery_of_its_own_known_from_then_on(desk, market
     assert desk.store.delivery(delivery).account.quarantined == 2
 
 
-def test_all_rows_of_a_rule_are_released_together_and_again_is_a_repetition(desk, market):
+def test_all_rows_of_a_rule_are_released_together_and_once(desk, market):
     market.loc[9, "low"] = market.loc[9, "close"] * 1.01
     delivery = brought(desk, market)
     record = release(delivery, [], "ohlc_order", "rounding", desk.config(), LATER)
     assert record.account == Account(delivered=2, accepted=2)
-    again = release(delivery, [], "ohlc_order", "rounding", desk.config(), LATER + timedelta(minutes=1))
-    assert again.repeated
     assert len(desk.bars(END)) == 15
+    for lines, rule, why in (([], "ohlc_order", "and waits"), ([5], None, "line 5 was released before")):
+        with pytest.raises(ConfigError, match=why):
+            release(delivery, lines, rule, "rounding", desk.config(), LATER + timedelta(minutes=1))
+    assert len(desk.store.deliveries()) == 2
 
 
 def test_a_released_row_that_breaks_another_rule_too_waits_again_under_that_one(desk, market):
@@ -87,6 +90,74 @@ def test_a_released_row_that_breaks_another_rule_too_waits_again_under_that_one(
     assert record.account == Account(delivered=1, quarantined=1, by_rule={"negative_volume": 1})
     (waiting,) = (one for one in see(desk.config(), None, "negative_volume", False, 10).groups)
     assert (waiting.delivery, waiting.name) == (record.delivery, "1 of prices.csv")
+    assert f'"line of {delivery[:12]}": "5"' in see(desk.config(), record.delivery, None, False, 10).rows[0].raw
+    again = release(record.delivery, [2], None, "both seen", desk.config(), LATER + timedelta(minutes=1))
+    assert again.account == Account(delivered=1, accepted=1)
+    assert desk.bars(END)["volume"].min() == -5
+
+
+@pytest.mark.parametrize("dress", ["csv", "parquet"])
+def test_a_file_of_nothing_but_the_row_is_released_all_the_same(desk, market, dress):
+    stream = io.BytesIO()
+    market.iloc[[3]].to_parquet(stream, index=False)
+    delivery = brought(desk, market.iloc[[3]] if dress == "csv" else stream.getvalue())
+    record = release(delivery, [], "ohlc_order", "seen", desk.config(), LATER)
+    assert not record.repeated
+    assert len(desk.bars(END)) == 1
+
+
+def test_equal_lines_of_two_deliveries_are_two_releases(desk, market):
+    first, second = (brought(desk, market.iloc[rows]) for rows in (slice(3, 5), slice(2, 4)))
+    release(first, [2], None, "seen", desk.config(), LATER)
+    mended = market.iloc[[3]].assign(high=market["high"].max() * 2)
+    desk.ingest(mended, now=LATER + timedelta(hours=1))
+    record = release(second, [3], None, "it was right", desk.config(), LATER + timedelta(hours=2))
+    assert record.account == Account(delivered=1, revised=1)
+
+
+def test_a_dropped_row_is_not_among_those_that_a_rule_releases_and_can_be_named(desk, market):
+    market.loc[9, "low"] = market.loc[9, "close"] * 1.01
+    delivery = brought(desk, market)
+    drop(delivery, [5], None, "a slip of the source", desk.config(), LATER)
+    assert release(delivery, [], "ohlc_order", "rounding", desk.config(), LATER).account.delivered == 1
+    assert states(desk, delivery) == {5: "dropped", 7: "waiting", 11: "released"}
+    later = LATER + timedelta(minutes=1)
+    assert release(delivery, [5], None, "no slip", desk.config(), later).account.accepted == 1
+
+
+def test_a_released_row_cannot_be_dropped(desk, market):
+    delivery = brought(desk, market)
+    release(delivery, [5], None, "seen", desk.config(), LATER)
+    with pytest.raises(ConfigError, match="line 5 was released before: the row is in the store"):
+        drop(delivery, [5], None, "not seen", desk.config(), LATER + timedelta(minutes=1))
+    assert states(desk, delivery)[5] == "released"
+
+
+def test_rows_that_broke_different_rules_are_not_released_together(desk, market):
+    market.loc[[3, 9], "volume"] = -5  # of line 5 negative_volume is the second rule
+    delivery = brought(desk, market)
+    with pytest.raises(ConfigError, match=r"different rules \(negative_volume: 11; ohlc_order: 5\)"):
+        release(delivery, [5, 11], None, "seen", desk.config(), LATER)
+    assert set(states(desk, delivery).values()) == {"waiting"}
+
+
+def test_the_list_counts_what_was_settled_beside_what_waits(desk, market):
+    market.loc[9, "low"] = market.loc[9, "close"] * 1.01
+    delivery = brought(desk, market)
+    drop(delivery, [5, 7], None, "slips", desk.config(), LATER)
+    (group,) = see(desk.config(), None, None, False, 10).groups
+    assert (group.rule, group.waiting, group.dropped, group.first_line) == ("ohlc_order", 1, 1, 11)
+    assert [row.line for row in see(desk.config(), delivery, None, False, 10).rows] == [11]
+    seen = see(desk.config(), delivery, None, True, 1)
+    assert (len(seen.groups), len(seen.rows), seen.more) == (2, 1, 2)
+
+
+def test_line_numbers_are_shown_as_the_commands_take_them(desk, market):
+    delivery = brought(desk, pd.concat([market.iloc[[0]]] * 1200 + [market]))
+    shown = io.StringIO()
+    show_quarantine(see(desk.config(), delivery, "ohlc_order", False, 10), shown)
+    assert "1205" in shown.getvalue()
+    assert "1,205" not in shown.getvalue()
 
 
 def test_of_two_rows_that_contradict_each_other_one_can_be_released(desk, market):
@@ -95,6 +166,13 @@ def test_of_two_rows_that_contradict_each_other_one_can_be_released(desk, market
     record = release(delivery, [18], None, "the later one is right", desk.config(), LATER)
     assert record.account.accepted == 1
     assert desk.bars(END).query("volume == 1")["symbol"].tolist() == [market["symbol"][0]]
+
+
+def test_rows_that_contradict_each_other_are_not_released_together(desk, market):
+    delivery = brought(desk, pd.concat([market, market.iloc[[0]].assign(volume=1)]))
+    with pytest.raises(ConfigError, match=r"Lines 2, 18 of prices.csv contradict each other"):
+        release(delivery, [], "conflicting_rows", "both", desk.config(), LATER)
+    assert set(states(desk, delivery).values()) == {"waiting"}
 
 
 def test_a_released_intraday_bar_is_made_part_of_its_session(desk):
@@ -149,14 +227,17 @@ def test_without_the_kept_file_nothing_is_released(desk, market):
         release(delivery, [5], None, "seen", desk.config(), LATER)
 
 
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_release_ended_before_its_decision_was_written_is_ended_by_the_same_command(desk, market, monkeypatch):
     delivery = brought(desk, market)
-    settled = desk.home / "tables" / "settled"
-    settled.parent.mkdir(exist_ok=True)
-    settled.write_text("in the way")
-    with pytest.raises(StoreError):
+    monkeypatch.setattr("models.quarantine.Settled.add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         release(delivery, [5], None, "seen", desk.config(), LATER)
-    settled.unlink()
+    monkeypatch.undo()
+    assert states(desk, delivery)[5] == "waiting"
     assert release(delivery, [5], None, "seen", desk.config(), datetime(2015, 3, 4, tzinfo=UTC)).repeated
     assert states(desk, delivery)[5] == "released"
     assert len(desk.bars(END)) == 15
