@@ -216,6 +216,16 @@ class UniverseConfig(Section):
     min_dollar_volume: float = Field(0.0, ge=0)
     """And a median close × volume of the last 21 sessions of at least this much, as known then."""
 
+    @field_validator("file")
+    @classmethod
+    def _no_password(cls, uri: str | None) -> str | None:
+        if uri and holds_secret(uri):
+            raise ValueError(
+                "data.universe.file holds a password, and settings are shown and recorded. Leave it out, and give it "
+                "in fsspec's own configuration (~/.config/fsspec/) instead"
+            )
+        return uri
+
     @property
     def asks(self) -> bool:
         """Whether anybody is left out."""

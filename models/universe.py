@@ -6,6 +6,7 @@ since a window may reach back into a time before its name belonged; no model lea
 them, and the market's return does not count them.
 """
 
+import io
 from datetime import date
 from typing import Final
 
@@ -17,7 +18,7 @@ from models.bar_sequence import row_medians
 from models.calendar import Calendar
 from models.config import DataConfig, UniverseConfig
 from models.errors import ConfigError
-from models.locations import open_at
+from models.locations import open_at, reaching
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -70,6 +71,15 @@ def members_on(bars: pd.DataFrame, session: date) -> int:
     return int(of_it.sum() if "member" not in bars else bars.loc[of_it, "member"].sum())
 
 
+def nobody_belongs(session: date, universe: UniverseConfig) -> str:
+    """In words, that a universe leaves out every symbol of a session, and what to look at."""
+    return (
+        f"nobody belongs to the universe on {session}: no symbol with a bar of it satisfies data.universe "
+        f"({universe.in_words}). Compare the symbols and dates of the list with those of the bars, and what the rules "
+        f"ask with how long and how much is traded"
+    )
+
+
 def ended_series(bars: pd.DataFrame, session: date, data: DataConfig) -> "pd.Series[bool]":
     """Symbol → whether its last bar lies further back than an absence may last: delisted, or no longer delivered.
 
@@ -88,28 +98,58 @@ def read_list(place: str) -> pd.DataFrame:
 
     Args:
         place: Path or URI of a CSV with the column `symbol` and, where membership has an end, `from` and `until`: the
-            first and the last session. A name may stand in several lines.
+            first and the last session. A name may stand in several lines. `NA` is a symbol; only an empty
+            field is none.
 
     Returns:
-        `symbol, from, until`, datetime64[D], open ends far away.
+        `symbol, from, until`, datetime64[s], open ends far away.
 
     Raises:
         ConfigError: it cannot be read, or is no such list.
     """
     try:
-        with open_at(place) as file:
-            rows = pd.read_csv(file, dtype=str).rename(columns=lambda name: name.strip().lower())
-        listed = pd.DataFrame({"symbol": rows["symbol"].str.strip()})
-        for column, open_end in (("from", _FIRST), ("until", _LAST)):
-            written = rows[column] if column in rows else pd.Series(None, index=rows.index, dtype=str)
-            days = pd.to_datetime(written, format="%Y-%m-%d").to_numpy("datetime64[D]")
-            listed[column] = np.where(np.isnat(days), open_end, days).astype("datetime64[s]")
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        with reaching(place), open_at(place) as file:
+            content = file.read()
+    except (OSError, ValueError, ImportError) as error:
         raise ConfigError(
-            f"data.universe.file = {place!r} is no list of members ({type(error).__name__}: {error}). Name a CSV with "
-            f"the column symbol and, for names that came or went, from and until as YYYY-MM-DD."
+            f"data.universe.file = {place!r} cannot be read ({type(error).__name__}: {error}). Put the list of members "
+            f"there, or name another place."
         ) from error
-    return listed.dropna(subset="symbol")
+    try:
+        return _members_listed(content)
+    except ValueError as error:
+        raise ConfigError(
+            f"data.universe.file = {place!r} is no list of members: {error}. Name a CSV with the column symbol and, "
+            f"for names that came or went, from and until as YYYY-MM-DD."
+        ) from error
+
+
+def _members_listed(content: bytes) -> pd.DataFrame:
+    rows = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    rows = rows.rename(columns=lambda name: name.strip().lower())
+    if not isinstance(rows.index, pd.RangeIndex) or rows.columns.has_duplicates:
+        raise ValueError("its lines have more fields than the header, or the header names a column twice")
+    if "symbol" not in rows:
+        raise ValueError(f"its columns are {', '.join(rows.columns)}")
+    rows = rows.apply(lambda column: column.str.strip())
+    listed = pd.DataFrame({"symbol": rows["symbol"]})
+    for column, open_end in (("from", _FIRST), ("until", _LAST)):
+        written = rows[column] if column in rows else pd.Series("", index=rows.index)
+        days = pd.to_datetime(written, format="%Y-%m-%d", errors="coerce")
+        if (wrong := written[days.isna() & (written != "")]).size:
+            raise ValueError(f"{column} of {rows['symbol'][wrong.index[0]]} is {wrong.iloc[0]!r}")
+        listed[column] = days.fillna(pd.Timestamp(open_end)).astype("datetime64[s]")
+    if unread := [name for name in rows if name not in listed and _holds_dates(rows[name])]:
+        raise ValueError(f"there are dates in its column {', '.join(unread)}, and only from and until are read")
+    listed = listed[listed["symbol"] != ""]
+    if (backwards := listed[listed["from"] > listed["until"]]).size:
+        names = ", ".join(backwards["symbol"].head(5))
+        raise ValueError(f"from is later than until in {len(backwards)} of its lines ({names})")
+    return listed
+
+
+def _holds_dates(column: "pd.Series[str]") -> bool:
+    return bool(pd.to_datetime(column, format="%Y-%m-%d", errors="coerce").notna().any())
 
 
 def _bars_seen(symbol: IntArray, session: IntArray, n_sessions: int) -> IntArray:

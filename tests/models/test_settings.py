@@ -201,3 +201,8 @@ def test_the_origin_fixes_both_scales_and_leaves_the_heads_unbalanced():
     assert (config.targets.fixed_scales.volatility, config.targets.fixed_scales.magnitude) == (0.15, 0.6)
     assert (config.training.losses.volatility, config.training.losses.magnitude) == ("mse", "huber")
     assert config.training.gradient_shares is None
+
+
+def test_the_address_of_a_list_of_members_holds_no_password():
+    with pytest.raises(ConfigError, match=r"data.universe.file holds a password"):
+        load_settings(assignments=["data.universe.file=https://me:hunter2@host/members.csv"])

@@ -14,7 +14,7 @@ from models.errors import ConfigError
 from models.locations import Locations
 from models.panel import build_panel
 from models.store import BarsStore
-from models.universe import TRADED_SESSIONS, ended_series, members, sessions_before
+from models.universe import TRADED_SESSIONS, ended_series, members, read_list, sessions_before
 from tasks.ingest import bring_in
 
 N = 40
@@ -78,14 +78,33 @@ def test_a_list_of_symbols_alone_is_enough(bars, tmp_path):
     assert sorted(bars["symbol"][member].unique()) == ["S001", "S002"]
 
 
-@pytest.mark.parametrize("text", ["ticker\nA\n", "symbol,from\nA,2015-13-01\n", "symbol,from\nA,5 Jan 2015\n", ""])
+NO_LISTS = {
+    "ticker\nA\n": "its columns are ticker",
+    "symbol;from\nA;2015-01-01\n": "its columns are symbol;from",
+    "symbol,from\nA,2015-13-01\n": "from of A is '2015-13-01'",
+    "symbol,from\nA,5 Jan 2015\n": "from of A is '5 Jan 2015'",
+    "symbol,from\nA,1994-05-02,2008-09-15\n": "more fields than the header",
+    "symbol,Symbol\nA,B\n": "names a column twice",
+    "symbol,from,until\nA,2015-01-05,2014-12-31\n": r"from is later than until in 1 of its lines \(A\)",
+    "symbol,start,end\nA,2015-01-05,\n": "there are dates in its column start",
+    "": "No columns",
+}
+
+
+@pytest.mark.parametrize("text", NO_LISTS)
 def test_what_is_no_list_is_refused_with_what_it_takes(bars, tmp_path, text):
-    with pytest.raises(ConfigError, match="column symbol and, for names that came or went, from and until"):
+    with pytest.raises(ConfigError, match=NO_LISTS[text]) as refused:
         members(bars, listed(tmp_path, text))
+    assert "column symbol and, for names that came or went, from and until" in str(refused.value)
+
+
+def test_a_symbol_may_look_like_a_missing_value(tmp_path):
+    (tmp_path / "members.csv").write_bytes("\ufeffsymbol,from,name\nNA,2015-01-05,National\nNULL, ,\n,,\n".encode())
+    assert read_list(str(tmp_path / "members.csv"))["symbol"].tolist() == ["NA", "NULL"]
 
 
 def test_a_list_that_is_not_there_is_refused(bars):
-    with pytest.raises(ConfigError, match="FileNotFoundError"):
+    with pytest.raises(ConfigError, match=r"cannot be read .FileNotFoundError.*Put the list of members there"):
         members(bars, rule(file="/nowhere/members.csv"))
 
 
