@@ -18,9 +18,10 @@ from models.errors import ConfigError, DeadlinePassed
 from models.gate import too_little_history
 from models.night import NightRecord
 from models.notation import moment
-from models.records import DeliveryRecord, Forced, NightResult, Verdict
+from models.records import DeliveryRecord, Forced, NightResult, Snapshot, Verdict
 from models.schedule import deadline, planned_night
 from models.timings import Timings
+from models.universe import nobody_belongs
 from tasks.close import (
     Outcome,
     close_night,
@@ -136,14 +137,7 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
     if (decided := decided_outcome(night, config)) is not None:
         return decided
     snapshot = night.snapshot
-    if not snapshot.rows or snapshot.last != snapshot.session:
-        why = (
-            f"no data: no bars of {snapshot.session} were known by {moment(snapshot.as_of)}. Bars count from their "
-            f"arrival unless told otherwise: see --known-at of `nocturne ingest`"
-        )
-        return Outcome(Verdict(verdict="keep", reason=why))
-    refuse_partial(snapshot.session, snapshot.coverage, config.contract)
-    if why := waits_for_the_rest(snapshot, config.contract):
+    if why := _nothing_to_learn_from(snapshot, config):
         return Outcome(Verdict(verdict="keep", reason=why))
     with timings("drift"):
         measure_drift(night, config)
@@ -166,6 +160,23 @@ def earn(night: NightRecord, config: RetrainConfig, timings: Timings) -> Outcome
     with timings("gate"):
         verdict = judge(night, candidate, evidence, config)
     return Outcome(verdict, candidate, targets, evidence)
+
+
+def _nothing_to_learn_from(snapshot: Snapshot, config: RetrainConfig) -> str:
+    """Why tonight's bars are not learned from, in words; empty where they are.
+
+    Raises:
+        DeliveryStopped: the session is partial, and that is to stop the night.
+    """
+    if not snapshot.rows or snapshot.last != snapshot.session:
+        return (
+            f"no data: no bars of {snapshot.session} were known by {moment(snapshot.as_of)}. Bars count from their "
+            f"arrival unless told otherwise: see --known-at of `nocturne ingest`"
+        )
+    if snapshot.members == 0:
+        return nobody_belongs(snapshot.session, config.data.universe)
+    refuse_partial(snapshot.session, snapshot.coverage, config.contract)
+    return waits_for_the_rest(snapshot, config.contract)
 
 
 def plan(session: date | None, config: RetrainConfig, deliveries: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The champion's predictions for the latest bars, checked before anybody can read them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -9,7 +11,7 @@ from prefect import task
 from models.calendar import Calendar
 from models.completeness import coverage_of, partial
 from models.config import RetrainConfig
-from models.errors import DeliveryError, DeliveryStopped, PredictionsStopped
+from models.errors import ConfigError, DeliveryError, DeliveryStopped, PredictionsStopped
 from models.ledger import Ledger
 from models.locations import Locations
 from models.market import market_of
@@ -20,6 +22,7 @@ from models.records import Finding, Record
 from models.registry import Registry
 from models.serving import ServedModel
 from models.store import BarsStore
+from models.universe import members_on, nobody_belongs
 from tasks.outside import RETRIED
 from tasks.run_log import sum_up
 
@@ -84,6 +87,19 @@ def _score(session: date | None, config: RetrainConfig, allow_stale: bool) -> Sc
     return _publish(day, version, store, config, stale=bool(stopped))
 
 
+@contextmanager
+def _model_named(version: str, made_with: RetrainConfig) -> Iterator[None]:
+    """A champion is scored on the universe that it was made for, whatever tonight's settings say."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(
+            f"{version} cannot be asked: it was made for the universe of {made_with.data.universe.file}, and that list "
+            f"is not there as it should be. {error} Settings of today do not replace it: put the list back, or make "
+            f"another champion with `nocturne retrain` or `nocturne rollback`."
+        ) from error
+
+
 def _publish(day: date, version: str, store: BarsStore, config: RetrainConfig, stale: bool) -> ScoreResult:
     from expectations.predictions import check_predictions
 
@@ -94,9 +110,13 @@ def _publish(day: date, version: str, store: BarsStore, config: RetrainConfig, s
     calendar = Calendar.of(config.data)
     as_of = min(datetime.now(UTC), calendar.as_of(day))
     sessions_read = 2 * made_with.network.window + made_with.data.gap_sessions
-    bars = store.of_universe(as_of, calendar.after(day, -sessions_read), day, made_with.data)
+    with _model_named(version, made_with):
+        bars = store.of_universe(as_of, calendar.after(day, -sessions_read), day, made_with.data)
     if not (bars["session"] == pd.Timestamp(day)).any():
         why = f"no bars of {day} were known in time"
+        return ScoreResult(session=day, version=version, predictions=0, published=False, stale=stale, why=why)
+    if not members_on(bars, day):
+        why = nobody_belongs(day, made_with.data.universe)
         return ScoreResult(session=day, version=version, predictions=0, published=False, stale=stale, why=why)
     if why := partial(day, coverage_of(bars, day), config.contract):
         return ScoreResult(session=day, version=version, predictions=0, published=False, stale=stale, why=why)

@@ -3,12 +3,39 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from flows.retrain import retrain
+from models.errors import ConfigError
 from models.locations import Locations
 from models.night import NightFiles
 from models.store import BarsStore
+from tasks.score import score_session
 from tests.small_nights import config_at, deliver
+
+
+def test_a_universe_of_nobody_is_told_by_the_night_and_by_the_scoring(prefect, make_market, tmp_path):
+    bars = make_market(n_symbols=30, n_sessions=200, edge=0.5, seed=4, restless=0.17)
+    members = tmp_path / "members.csv"
+    names = bars["symbol"].unique()
+    config = config_at(tmp_path / "home", data={"universe": {"file": str(members)}})
+
+    members.write_text("\n".join(["symbol", *(f"{name} US Equity" for name in names)]))
+    night = retrain(config=config, deliveries=[deliver(bars, tmp_path / "in", "bars.csv")])
+    assert night.verdict == "keep"
+    assert night.reason.startswith(f"nobody belongs to the universe on {night.session}: no symbol with a bar of it")
+
+    members.write_text("\n".join(["symbol", *names]))
+    assert retrain(config=config).verdict == "promote"
+
+    members.write_text("symbol\nXX\n")
+    scored = score_session.fn(night.session, config)
+    assert not scored.published
+    assert scored.why.startswith("nobody belongs to the universe")
+
+    members.unlink()
+    with pytest.raises(ConfigError, match=r"cannot be asked: it was made for .*put the list back, or make"):
+        score_session.fn(night.session, config)
 
 
 def test_only_members_are_learned_from_judged_on_and_scored(prefect, make_market, tmp_path):
