@@ -156,6 +156,8 @@ def test_yaml_that_no_setting_can_be_is_refused_and_says_why(write, text, said):
         ("contract.levels.ohlc_ordr=warn", "Did you mean contract.levels.ohlc_order?"),
         ("contract.levels.completeness=quarantine", "Allowed: stop or wait or warn"),
         ("contract.levels.missing_value=warn", "Allowed: stop or quarantine"),
+        ("contract.levels.not_finite=warn", "Allowed: stop or quarantine"),
+        ("contract.levels.nonpositive_price=wait", "Allowed: stop or quarantine or warn"),
     ],
 )
 def test_what_only_a_later_stage_would_use_is_refused_at_once(assignment, said):

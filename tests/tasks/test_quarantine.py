@@ -196,6 +196,7 @@ def test_a_dropped_row_is_not_asked_of_again(desk, market):
 
 REFUSED = {
     "a row that is no bar": ({"lines": [7]}, "missing_value cannot be released"),
+    "an infinite volume": ({"lines": [9]}, "not_finite cannot be released"),
     "no reason": ({"lines": [5], "reason": " "}, "needs its reason"),
     "nothing named": ({}, "Name the lines"),
     "a sound line": ({"lines": [2, 5]}, "line 2 is not in quarantine"),
@@ -206,6 +207,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_released_is_refused_with_the_way_out(desk, market, case):
     asked, why = REFUSED[case]
+    market.loc[7, "volume"] = float("inf")
     delivery = brought(desk, market)
     with pytest.raises(ConfigError, match=why):
         release(delivery, asked.get("lines", []), asked.get("rule"), asked.get("reason", "r"), desk.config(), LATER)
