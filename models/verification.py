@@ -180,17 +180,28 @@ def compare_gate(decision: Decision, model: Path, files: Sequence[Comparison], c
     )
 
 
-def compare_snapshot(recorded: Snapshot, now: Snapshot) -> Comparison:
-    """The rows that the night read against those that the store says were known then."""
+def unread_snapshot(why: str) -> Comparison:
+    """Of rows that cannot be read as the night read them."""
+    return Comparison(what="snapshot", outcome="not checked", why=why)
+
+
+def compare_snapshot(recorded: Snapshot, now: Snapshot, members: str | None = None) -> Comparison:
+    """The rows that the night read against those that the store says were known then.
+
+    Args:
+        recorded: By the night.
+        now: The same, read again.
+        members: Where the night's list of members is kept: of that nobody keeps what it said then.
+    """
     what = "snapshot"
     if not now.rows:
-        return Comparison(what=what, outcome="not checked", why="the store holds no rows of these sessions any more")
+        return unread_snapshot("the store holds no rows of these sessions any more")
     if now.hash != recorded.hash:
         why = (
             f"the {count(now.rows)} rows that the store holds as known then have the hash {_short(now.hash)}, the "
             f"{count(recorded.rows)} that the night read had {_short(recorded.hash)}"
         )
-        return _differs(what, why)
+        return _differs(what, f"{why}; who belongs is read from {members} as it is now" if members else why)
     return _same(what, f"{count(now.rows)} rows as known then, read again: hash {_short(now.hash)}")
 
 

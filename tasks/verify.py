@@ -3,7 +3,7 @@
 from models.card import file_hashes
 from models.config import RetrainConfig
 from models.decision import BOUND_BY, NAME, Decision, kept_as
-from models.errors import RegistryError
+from models.errors import ConfigError, RegistryError
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import PACKAGES, NightFiles, code_hash
@@ -22,6 +22,7 @@ from models.verification import (
     compare_snapshot,
     nothing_else,
     read_decision,
+    unread_snapshot,
 )
 
 
@@ -76,6 +77,9 @@ def _original(line: LedgerEntry, locations: Locations) -> bytes | None:
 
 
 def _compare_with_store(decision: Decision, locations: Locations) -> Comparison:
-    recorded = decision.grounds.night.snapshot
-    _, now = BarsStore(locations).snapshot(recorded.session, recorded.as_of, decision.grounds.config)
-    return compare_snapshot(recorded, now)
+    recorded, config = decision.grounds.night.snapshot, decision.grounds.config
+    try:
+        _, now = BarsStore(locations).snapshot(recorded.session, recorded.as_of, config)
+    except ConfigError as error:  # the list of its universe is gone
+        return unread_snapshot(str(error))
+    return compare_snapshot(recorded, now, config.data.universe.file)

@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 
 from flows.retrain import retrain
+from models.config import RetrainConfig
 from models.errors import ConfigError
 from models.locations import Locations
 from models.night import NightFiles
 from models.store import BarsStore
 from tasks.score import score_session
+from tasks.verify import verify
 from tests.small_nights import config_at, deliver
 
 
@@ -26,16 +28,28 @@ def test_a_universe_of_nobody_is_told_by_the_night_and_by_the_scoring(prefect, m
     assert night.reason.startswith(f"nobody belongs to the universe on {night.session}: no symbol with a bar of it")
 
     members.write_text("\n".join(["symbol", *names]))
-    assert retrain(config=config).verdict == "promote"
+    promoted = retrain(config=config)
+    assert promoted.verdict == "promote"
+    assert verify(promoted.version, config).agrees
 
     members.write_text("symbol\nXX\n")
     scored = score_session.fn(night.session, config)
     assert not scored.published
     assert scored.why.startswith("nobody belongs to the universe")
+    outcome, why = snapshot_verified(promoted.version, config)
+    assert outcome == "differs"
+    assert why.endswith(f"who belongs is read from {members} as it is now")
 
     members.unlink()
     with pytest.raises(ConfigError, match=r"cannot be asked: it was made for .*put the list back, or make"):
         score_session.fn(night.session, config)
+    outcome, why = snapshot_verified(promoted.version, config)
+    assert outcome == "not checked"
+    assert "Put the list of members there" in why
+
+
+def snapshot_verified(version: str, config: RetrainConfig) -> tuple[str, str]:
+    return next((one.outcome, one.why) for one in verify(version, config).comparisons if one.what == "snapshot")
 
 
 def test_only_members_are_learned_from_judged_on_and_scored(prefect, make_market, tmp_path):
