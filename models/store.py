@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import fsspec
@@ -293,9 +293,20 @@ class BarsStore:
         """
         if not data.universe.asks:
             return self.as_known(as_of, first, last)
-        bars = self.as_known(as_of, Calendar.of(data).after(first, -sessions_before(data.universe)), last)
+        bars = self.as_known(as_of, self._back(as_of, first, sessions_before(data.universe)), last)
         bars = bars.assign(member=members(bars, data))
         return bars[bars["session"] >= pd.Timestamp(first)].reset_index(drop=True)
+
+    def _back(self, as_of: datetime, first: date, n_sessions: int) -> date:
+        """The session so many before the first one, those left out of which no bar was known: so members count them.
+
+        By the calendar alone, who belongs after a hole in the store would depend on how far back is read.
+        """
+        if not n_sessions:
+            return first
+        before = self.sessions(as_of, date.min, first - timedelta(days=1))[-n_sessions:]
+        begin: date = before[0].item() if len(before) else first
+        return begin
 
     def sessions(self, as_of: datetime, first: date, last: date) -> SessionArray:
         """Sessions from first to last of which some bar was known then, datetime64[D], ascending."""

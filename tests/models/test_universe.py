@@ -171,6 +171,19 @@ def test_a_snapshot_looks_back_before_its_first_session_to_know_who_belongs(stor
     assert (snapshot.members, snapshot.ended, snapshot.rows) == (4, 0, 40)
 
 
+def test_who_belongs_after_a_hole_does_not_depend_on_how_far_back_is_read(make_market, tmp_path):
+    bars = make_market(4, 120)
+    days = bars["session"].unique()
+    bars[~bars["session"].isin(days[40:60])].drop(columns="session").to_csv(tmp_path / "bars.csv", index=False)
+    config = RetrainConfig(storage=StorageConfig(home=str(tmp_path / "home")))
+    bring_in(str(tmp_path / "bars.csv"), config, None, datetime(2026, 1, 2, tzinfo=UTC))
+    holed, last = BarsStore(Locations(config.storage)), days[-1].date()
+    whole = holed.of_universe(END, days[0].date(), last, rule(min_history=30))
+    part = holed.of_universe(END, days[65].date(), last, rule(min_history=30))
+    pd.testing.assert_frame_equal(part, whole[whole["session"] >= days[65]].reset_index(drop=True))
+    assert part["member"].all()
+
+
 def test_another_list_makes_another_snapshot(store, tmp_path):
     last = store.last_session()
     hashes = set()
