@@ -24,7 +24,8 @@ def read_sectors(place: str) -> Mapping[str, str]:
             listed = ElementTree.parse(demo_file("SP_500.xml")).getroot()
             return {symbol.attrib["ticker"]: symbol.attrib["sector"] for symbol in listed}
         with open_at(place) as file:
-            rows = pd.read_csv(file, dtype=str).rename(columns=str.lower)[["symbol", "sector"]].dropna()
+            rows = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])  # NA is a symbol
+        rows = rows.rename(columns=str.lower)[["symbol", "sector"]].dropna()
     except (OSError, ValueError, KeyError, ImportError, ElementTree.ParseError, NocturneError) as error:
         raise ConfigError(
             f"source.sectors = {place!r} is no list of sectors ({error}). Name a CSV with the columns symbol and "

@@ -8,8 +8,10 @@ from models.sectors import read_sectors
 
 def test_a_list_is_read_whatever_the_case_of_its_header(tmp_path):
     place = tmp_path / "sectors.csv"
-    place.write_text("Symbol,Name,Sector\nA,Agilent,Health Care\nTRUE,TrueCar,Technology\nB,Barnes,\n")
-    assert read_sectors(str(place)) == {"A": "Health Care", "TRUE": "Technology"}
+    place.write_text(
+        "Symbol,Name,Sector\nA,Agilent,Health Care\nTRUE,TrueCar,Technology\nB,Barnes,\nNA,National,Financials\n"
+    )
+    assert read_sectors(str(place)) == {"A": "Health Care", "TRUE": "Technology", "NA": "Financials"}
 
 
 def test_the_demo_brings_its_own_list():
