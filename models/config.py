@@ -5,10 +5,11 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from models.credentials import holds_secret
 
@@ -38,6 +39,17 @@ FUNCTIONALS: Final[Mapping[BoundedLoss, Functional]] = {
 """What each loss teaches its head to predict."""
 
 PositiveInt = Annotated[int, Field(ge=1)]
+
+
+def _without_password(setting: str, uri: str) -> str:
+    if holds_secret(uri):
+        raise ValueError(
+            f"{setting} holds a password, and settings are shown and recorded. Leave it out, and give it in fsspec's "
+            f"own configuration (~/.config/fsspec/) instead"
+        )
+    return uri
+
+
 Day = Annotated[date, Field(json_schema_extra={"pattern": r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"})]
 """A date as a parameter of a flow. The pattern is what refuses `yesterday` before a run is made of it: `format: date`,
 which a date has by itself, is a hint for forms, and Prefect does not check it."""
@@ -173,7 +185,7 @@ class SourceConfig(Section):
     """A delivery of more sessions than this without a stated time is a bulk load of history: each bar is taken
     as known at its own close, and the assumption is recorded with the delivery."""
 
-    sectors: str | None = None
+    sectors: Annotated[str, AfterValidator(partial(_without_password, "source.sectors"))] | None = None
     """CSV with the columns symbol and sector, a path or a URI; demo for the list beside the demo's bars. The report
     then shows its parts by sector; no model reads it."""
 
@@ -209,22 +221,12 @@ class SourceConfig(Section):
 class UniverseConfig(Section):
     """Who belongs, session by session; all symbols where nothing is asked (docs/data.md, 'The universe')."""
 
-    file: str | None = None
+    file: Annotated[str, AfterValidator(partial(_without_password, "data.universe.file"))] | None = None
     """CSV, a path or URI: symbol and, for names that came or went, from and until (YYYY-MM-DD, both included)."""
     min_history: int = Field(0, ge=0)
     """A name needs bars in min_present of so many last sessions."""
     min_dollar_volume: float = Field(0.0, ge=0)
     """And a median close × volume of the last 21 sessions of at least this much, as known then."""
-
-    @field_validator("file")
-    @classmethod
-    def _no_password(cls, uri: str | None) -> str | None:
-        if uri and holds_secret(uri):
-            raise ValueError(
-                "data.universe.file holds a password, and settings are shown and recorded. Leave it out, and give it "
-                "in fsspec's own configuration (~/.config/fsspec/) instead"
-            )
-        return uri
 
     @property
     def asks(self) -> bool:

@@ -205,6 +205,7 @@ def test_the_origin_fixes_both_scales_and_leaves_the_heads_unbalanced():
     assert config.training.gradient_shares is None
 
 
-def test_the_address_of_a_list_of_members_holds_no_password():
-    with pytest.raises(ConfigError, match=r"data.universe.file holds a password"):
-        load_settings(assignments=["data.universe.file=https://me:hunter2@host/members.csv"])
+@pytest.mark.parametrize("setting", ["data.universe.file", "source.sectors"])
+def test_the_address_of_a_list_holds_no_password(setting):
+    with pytest.raises(ConfigError, match=f"{setting} holds a password"):
+        load_settings(assignments=[f"{setting}=https://me:hunter2@host/members.csv"])
