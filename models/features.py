@@ -4,6 +4,8 @@ Written once for two places: NumPy computes them along whole series (once per se
 inside the exported network for one window. Both run this same code, so training and serving cannot differ.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import ModuleType
 from typing import Any, Final
@@ -28,6 +30,7 @@ _PARKINSON: Final = 1 / (4 * np.log(2))
 _VARIANCE_FLOOR: Final = 1e-8
 """A daily volatility of one basis point; keeps the logarithm finite for a price that never moves."""
 _TINY: Final = 1e-30
+_MOST_THREADS: Final = 8
 
 
 def bar_features(ops: ModuleType, previous: Any, current: Any) -> Any:
@@ -107,14 +110,19 @@ def summaries(panel: Panel, window: int, spans: tuple[int, ...], block: int = 40
 
     The finite window of an exponential filter is the difference of two infinite ones, so the cost does not grow
     with the window. Rows are taken in blocks of whole series, as few as will do: what lies between bars and result
-    then stays in the processor's cache. Only the result stays in memory.
+    then stays in the processor's cache. Only the result stays in memory. Several blocks are computed at a time, to the
+    same bits, since none depends on another.
 
     Returns:
         (M, n_features × n_spans) float32.
     """
     out = _aligned((len(panel.session), len(FEATURES) * len(spans)))
-    for start, stop in _blocks(panel.offsets, block):
-        out[start:stop] = scale_free(np, _averages(panel, start, stop, window, spans))
+
+    def fill(part: tuple[int, int]) -> None:
+        out[slice(*part)] = scale_free(np, _averages(panel, *part, window, spans))
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as threads:
+        list(threads.map(fill, _blocks(panel.offsets, block)))
     return out
 
 

@@ -291,8 +291,8 @@ class _Loop:
         total = sum(self.head_weights[head] * loss for head, loss in losses.items())
         return {"val_loss": total, **{f"val_{head}": loss for head, loss in losses.items()}}
 
-    @tf.function(autograph=False)
     def _averaged_losses(self, rows: Any) -> dict[str, Any]:
+        """Not compiled: once an epoch that would take longer than it saves."""
         summaries, targets = self._at(rows)
         outputs = self.trunk(summaries)
         averages = {head: tf.reduce_mean(output, axis=0, keepdims=True) for head, output in outputs.items()}
