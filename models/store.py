@@ -281,8 +281,11 @@ class BarsStore:
         where = _known(as_of, first, last)
         if symbols is not None:
             where &= _among(symbols)
-        rows = self._bars.read(["symbol", "session", "timestamp", "known_at", "sequence", *VALUES], where)
-        return Rulings(self.locations).on(_canonical(_latest(rows)), as_of)
+        rows = _without_nothing(
+            self._bars.read(["symbol", "session", "timestamp", "known_at", "sequence", *VALUES], where)
+        )
+        rows = _latest(rows)
+        return Rulings(self.locations).on(_canonical(rows), as_of)
 
     def of_universe(self, as_of: datetime, first: date, last: date, data: DataConfig) -> pd.DataFrame:
         """Bars as known then, with the column `member` where a universe is configured (`models/universe.py`).
@@ -499,15 +502,21 @@ def _latest(rows: pa.Table) -> pa.Table:
     return rows.take(order[last])
 
 
+def _without_nothing(rows: pa.Table) -> pa.Table:
+    """Without the optional columns in which nobody has said anything: every copy of the rows would be half as large
+    again."""
+    said = [name for name in rows.column_names if name not in OPTIONAL or rows[name].null_count < len(rows)]
+    return rows.select(said)
+
+
 def _canonical(rows: pa.Table) -> pd.DataFrame:
-    frame = _frame(rows.drop_columns(["known_at", "sequence"]))
-    unneeded = [name for name in OPTIONAL if frame[name].isna().all()]
-    return frame.drop(columns=[*unneeded, *(["coverage"] if (frame["coverage"] == 1.0).all() else [])])
+    frame = _frame(_without_nothing(rows.drop_columns(["known_at", "sequence"])))
+    return frame.drop(columns=["coverage"]) if (frame["coverage"] == 1.0).all() else frame
 
 
 def _frame(rows: pa.Table) -> pd.DataFrame:
     """Rows of the bars, whole or in parts, their sessions as datetime64[s]."""
-    frame: pd.DataFrame = rows.to_pandas(date_as_object=False)
+    frame: pd.DataFrame = rows.to_pandas(date_as_object=False, split_blocks=True)
     frame = frame.assign(symbol=frame["symbol"].astype("str"), session=frame["session"].astype("datetime64[s]"))
     if "coverage" in frame:  # missing in tables of before it was kept
         frame["coverage"] = frame["coverage"].fillna(1.0)
