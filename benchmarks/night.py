@@ -25,7 +25,7 @@ from tests.real_prefect import server
 NOCTURNE: Final = str(Path(sys.executable).with_name("nocturne"))
 SETTINGS: Final = ("gate.first_champion=healthy",)
 STAGES: Final = ("snapshot", "targets", "train", "evaluate", "gate")
-BESIDE: Final = ("ingest", "decide", "score", "report")
+BESIDE: Final = ("drift", "ingest", "decide", "score", "report")
 """What a night does besides: promotion with registry and clean process, predictions, page."""
 
 

@@ -257,14 +257,10 @@ class _Loop:
                 break
         return float(np.mean(losses))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _pass(self, batches: Any) -> Any:
-        """(steps, batch) → (steps,) weighted loss of each step, mean over the members."""
-        steps = tf.shape(batches)[0]
-        losses = tf.TensorArray(tf.float32, steps)
-        for step in tf.range(steps):
-            losses = losses.write(step, self._compiled_step(batches[step]))
-        return losses.stack()
+        """(steps, batch) → (steps,) weighted loss of each step, mean over the members; one step after another."""
+        return tf.map_fn(self._compiled_step, batches, fn_output_signature=tf.float32)
 
     def _step(self, rows: Any) -> Any:
         variables = self.trunk.trainable_variables
