@@ -120,7 +120,10 @@ def test_wrong_arguments_end_with_status_2_and_one_json_document(nocturne, argum
 def test_ctrl_c_ends_with_status_130_and_one_json_document(tmp_path):
     delivery = tmp_path / "never.csv"
     os.mkfifo(delivery)  # to read it is to wait
-    command = [sys.executable, "-m", "flows", "ingest", str(delivery), "--json"]
+    # a job in the background is deaf to it
+    heard = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heard}; runpy.run_module('flows', run_name='__main__')"]
+    command += ["ingest", str(delivery), "--json"]
     with subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "NOCTURNE_HOME": str(tmp_path / "home")},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -128,7 +131,10 @@ def test_ctrl_c_ends_with_status_130_and_one_json_document(tmp_path):
         assert waiting.stderr.readline().startswith("ingest ")
         time.sleep(1)
         waiting.send_signal(signal.SIGINT)
-        out, err = waiting.communicate(timeout=60)
+        try:
+            out, err = waiting.communicate(timeout=60)
+        finally:
+            waiting.kill()
     assert waiting.returncode == 130
     assert json.loads(out)["error"]["type"] == "Interrupted"
     assert "the same command goes on from there" in err
