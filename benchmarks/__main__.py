@@ -22,6 +22,7 @@ BENCHMARKS: Final = (
     "determinism",
     "scaling",
     "night",
+    "gpu",
 )
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 HEAD: Final = """# How fast, and against what

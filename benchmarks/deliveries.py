@@ -1,9 +1,11 @@
 """From a delivered file to stored facts: how many rows a second, and does a large store make a small night slow?
 
-Run: `python -m benchmarks.deliveries`. A delivery of a million bars, sound and with 30 % of its rows broken, and then
-tonight's bars on top of 20 million.
+Run: `python -m benchmarks.deliveries`. A delivery of a million bars, sound and with 30 % of its rows broken, then
+tonight's bars on top of 20 million, and the memory that it takes to read all of these.
 """
 
+import json
+import sys
 import tempfile
 from datetime import UTC, datetime
 from functools import partial
@@ -12,8 +14,9 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from deltalake import DeltaTable
 
-from benchmarks.measuring import GIB, Result, Row, Sample, in_turns, main, peak_memory, seconds
+from benchmarks.measuring import GIB, Result, Row, Sample, in_own_process, in_turns, main, peak_memory, seconds
 from expectations.bars import check_bars
 from expectations.gx import load_great_expectations
 from models.calendar import Calendar
@@ -34,6 +37,7 @@ NIGHT_S: Final = 2.0
 NOW: Final = datetime(2024, 6, 1, tzinfo=UTC)
 CALENDAR: Final = Calendar("XNYS")
 PRICES: Final = ["open", "high", "low", "close"]
+READS: Final = ("--read-by-pandas", "--read")
 
 
 def measure() -> Result:
@@ -53,10 +57,11 @@ def measure() -> Result:
         name="deliveries",
         question="How fast does a delivery become facts, and does it stay fast as the store grows?",
         baseline="plain pandas: read the file, the same rules of rows and history as masks, write what is sound to "
-        "Parquet; no account, no quarantine, no revisions, no Data Docs. For growth: the same night on an empty store",
+        "Parquet; no account, no quarantine, no revisions, no Data Docs. For growth: the same night on an empty store. "
+        "For reading: one frame of all rows, sorted, the last of each symbol and session kept",
         sizes=f"{len(sound):,} bars of {SYMBOLS:,} symbols in one delivery; {STORED} million stored and "
         f"{NAMES * STORED:,} delivered; {ROUNDS} rounds in turns",
-        rows=(*rows, growth),
+        rows=(*rows, *growth),
         notes=(
             f"Asked of each delivery: {REACH:,.0f} rows/s.",
             *notes,
@@ -164,7 +169,7 @@ def _validate(case: str, bars: pd.DataFrame) -> Row:
     return Row.of_rates(case, "rows/s", theirs.per(len(bars)), own.per(len(bars)))
 
 
-def _growth(place: Path) -> tuple[Row, tuple[str, ...]]:
+def _growth(place: Path) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     large = _config(place / "large")
     load_s = []
     for block in range(STORED):
@@ -182,15 +187,48 @@ def _growth(place: Path) -> tuple[Row, tuple[str, ...]]:
         small_s.append(seconds(partial(bring_in, str(path), _config(place / f"small-{number}"), None, NOW)))
         large_s.append(seconds(partial(bring_in, str(path), large, None, NOW)))
     recent_s = seconds(partial(whole.as_known, NOW, first=sessions[0].item()))
-    snapshot_s = seconds(partial(whole.snapshot, sessions[0].item(), NOW, large))
     base, ours = Sample(values=tuple(small_s)), Sample(values=tuple(large_s))
     growth = Row.of_times(f"a night's {NAMES * STORED:,} rows onto {STORED} million", base, ours)
-    return growth, (
+    return (growth, *_read_whole(place / "large")), (
         f"Loading its history a million bars at a time took {load_s[0]:.1f} s for the first and {load_s[-1]:.1f} s for "
         f"the last.",
-        f"On the large store a night's delivery took {ours} s ({NIGHT_S:g} asked), its last sessions were read in "
-        f"{recent_s:.2f} s and all {STORED} million bars in {snapshot_s:.0f} s.",
+        f"On the large store a night's delivery took {ours} s ({NIGHT_S:g} asked), and its last sessions were read in "
+        f"{recent_s:.2f} s.",
     )
+
+
+def _read_whole(home: Path) -> tuple[Row, ...]:
+    ways = {way: [in_own_process("benchmarks.deliveries", way, str(home)) for _ in range(ROUNDS)] for way in READS}
+    theirs, own = (
+        {what: Sample(values=tuple(one[what] for one in ways[way])) for what in ("seconds", "memory")} for way in READS
+    )
+    return (
+        Row.of_times(f"all {STORED} million bars as known: by pandas", theirs["seconds"], own["seconds"]),
+        Row(
+            case=f"all {STORED} million bars as known: most memory, in multiples of what is returned",
+            unit="",
+            baseline=theirs["memory"],
+            ours=own["memory"],
+            ratio=theirs["memory"].over(own["memory"]),
+        ),
+    )
+
+
+def read_whole(way: str, home: Path) -> dict[str, float]:
+    """Seconds and memory of reading every bar, in a process that has done nothing else."""
+    before, found = peak_memory(), []
+    store = BarsStore(Locations(_config(home).storage))
+    took = seconds(lambda: found.append(store.as_known(NOW) if way == "--read" else as_known_by_pandas(store)))
+    return {"seconds": took, "memory": (peak_memory() - before) / found[0].memory_usage(deep=True).sum()}
+
+
+def as_known_by_pandas(store: BarsStore) -> pd.DataFrame:
+    """The same bars, by one frame of all rows."""
+    columns = ["symbol", "session", "timestamp", "known_at", "open", "high", "low", "close", "volume"]
+    rows = DeltaTable(store.locations.table("bars")).to_pandas(columns=columns, filters=[("known_at", "<=", NOW)])
+    rows = rows.sort_values(["symbol", "session", "known_at"])
+    last: pd.DataFrame = rows.drop_duplicates(["symbol", "session"], keep="last", ignore_index=True)
+    return last.drop(columns="known_at")
 
 
 def _config(home: Path) -> RetrainConfig:
@@ -198,4 +236,7 @@ def _config(home: Path) -> RetrainConfig:
 
 
 if __name__ == "__main__":
-    main(measure, "deliveries")
+    if sys.argv[1:2] and sys.argv[1] in READS:
+        print(json.dumps(read_whole(sys.argv[1], Path(sys.argv[2]))))
+    else:
+        main(measure, "deliveries")

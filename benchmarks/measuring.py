@@ -153,9 +153,11 @@ def gold_panel() -> tuple[Path, ...]:
 
 def peak_memory() -> int:
     """Bytes of the largest resident set of this process so far."""
-    # Linux counts what a process was forked from as well: whoever starts one to measure it must be small itself.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts on Linux what the process was forked from as well
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def in_own_process(module: str, *arguments: str) -> dict[str, Any]:

@@ -466,8 +466,8 @@ class TrainingConfig(Section):
     mixed_precision: bool = False
     """Hidden layers in bfloat16; heads and losses stay float32. Of use on a GPU with tensor cores."""
     xla: Literal["auto", "always", "never"] = "auto"
-    """Compile each training step with XLA: a second or more once, then shorter steps. auto: on a CPU, from 100,000
-    training rows."""
+    """Compile the training loop with XLA: a second or more once, then shorter steps. auto: from 100,000 training rows
+    on."""
 
 
 class GateConfig(Section):

@@ -24,6 +24,8 @@ FEWEST_ROWS: Final = 20
 """Of a session: the distance of fewer is mostly luck."""
 MOST_ROWS: Final = 200
 """Of a session: more cost time and change little."""
+OF_THE_MARKET: Final = ("market_return_", "squared_market_")
+"""Summaries of what all symbols of a session share: no session has a distribution of them."""
 BEYOND: Final = 1.5
 """Tonight has drifted where its distance is more than so many times the largest of the earlier sessions'."""
 
@@ -97,7 +99,7 @@ def column_drift(bars: pd.DataFrame) -> tuple[ColumnDrift, ...]:
 
 
 def feature_drift(bars: pd.DataFrame, market: "pd.Series[float]", config: RetrainConfig) -> tuple[ColumnDrift, ...]:
-    """Of all that the network reads, of the rows that it could be asked about.
+    """Of what the network reads of each symbol, in the rows that it could be asked about.
 
     Args:
         bars: As of `column_drift`.
@@ -112,5 +114,8 @@ def feature_drift(bars: pd.DataFrame, market: "pd.Series[float]", config: Retrai
     sessions = axis[-SESSIONS - 1 :]
     first = len(panel.sessions) - len(sessions)
     rows = np.flatnonzero(eligible(panel, window, config.data.min_present) & (panel.session >= first))
-    values = summaries(panel, window, spans)[rows].astype(np.float64)
-    return drift(summary_names(spans), values, panel.session[rows].astype(np.int64) - first, len(sessions))
+    names = summary_names(spans)
+    own = [number for number, name in enumerate(names) if not name.startswith(OF_THE_MARKET)]
+    values = summaries(panel, window, spans)[rows][:, own].astype(np.float64)
+    session = panel.session[rows].astype(np.int64) - first
+    return drift([names[number] for number in own], values, session, len(sessions))

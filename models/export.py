@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from models.card import ModelCard, file_hashes
 from models.config import RetrainConfig
@@ -26,7 +27,8 @@ def export_candidate(trunk: keras.Model, card: ModelCard, golden_bars: Float32Ar
     """
     served = build_served(trunk, RetrainConfig.model_validate(card.config).network)
     export_served(served, directory / "saved_model")
-    outputs: dict[str, Any] = {head: np.asarray(output) for head, output in served(golden_bars).items()}
+    with tf.device("/CPU:0"):  # where it will serve; a GPU adds in another order
+        outputs: dict[str, Any] = {head: np.asarray(output) for head, output in served(golden_bars).items()}
     np.savez(directory / "golden.npz", bars=golden_bars, **outputs)
     (directory / "metadata.json").write_text(card.model_dump_json(indent=1))
     return file_hashes(directory)

@@ -158,6 +158,7 @@ def settle(training: TrainingConfig) -> None:
         if threads != training.threads:
             log.warning("TensorFlow already runs with %s threads, not training.threads = %s", threads, training.threads)
     keras.utils.set_random_seed(training.seed)
+    tf.config.experimental.enable_tensor_float_32_execution(training.mixed_precision)  # 10 bits, unasked, on a GPU
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     if training.require_gpu and not tf.config.list_physical_devices("GPU"):
@@ -165,10 +166,8 @@ def settle(training: TrainingConfig) -> None:
 
 
 def _pays_for_xla(training: TrainingConfig, rows: int) -> bool:
-    """Where it was measured, on the CPU, and where a fit is long enough; asked for, always."""
-    if training.xla == "auto":
-        return rows >= _XLA_FROM and not tf.config.list_physical_devices("GPU")
-    return training.xla == "always"
+    """Where a fit is long enough; asked for, always."""
+    return rows >= _XLA_FROM if training.xla == "auto" else training.xla == "always"
 
 
 def _device() -> str:
@@ -237,7 +236,7 @@ class _Loop:
             self._scale_kernels(["direction_logits"], 0.0)
         self.optimizer = _optimizer(self.trunk, config.training)
         xla = _pays_for_xla(config.training, len(material.train))
-        self._compiled_step = tf.function(self._step, autograph=False, jit_compile=xla)
+        self._pass = tf.function(self._steps, autograph=False, jit_compile=xla, reduce_retracing=not xla)
 
     def epoch(self, batches: Any, epoch: int, clock: _Clock) -> float:
         """One pass over (steps, batch) row indices → mean weighted loss; cut short when the time is over.
@@ -257,10 +256,9 @@ class _Loop:
                 break
         return float(np.mean(losses))
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def _pass(self, batches: Any) -> Any:
+    def _steps(self, batches: Any) -> Any:
         """(steps, batch) → (steps,) weighted loss of each step, mean over the members; one step after another."""
-        return tf.map_fn(self._compiled_step, batches, fn_output_signature=tf.float32)
+        return tf.map_fn(self._step, batches, fn_output_signature=tf.float32)
 
     def _step(self, rows: Any) -> Any:
         variables = self.trunk.trainable_variables

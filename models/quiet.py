@@ -6,7 +6,11 @@ from types import ModuleType
 
 
 def load_tensorflow() -> ModuleType:
-    """Import TensorFlow and look for devices, silently, unless TF_CPP_MIN_LOG_LEVEL is 0."""
+    """Import TensorFlow and look for devices, silently, unless TF_CPP_MIN_LOG_LEVEL is 0.
+
+    Of a GPU's memory it takes what it needs: by default the first process takes all, and another one beside it fails.
+    """
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         return importlib.import_module("tensorflow")
     kept = os.dup(2)

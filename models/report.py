@@ -43,7 +43,8 @@ from models.page import (
     to_markdown,
 )
 from models.records import CandidateRecord, Check, CheckGroup, Finding, NightResult, Scale, Snapshot
-from models.slices import TRADED_SESSIONS, Slice, slices
+from models.slices import Slice, slices
+from models.universe import TRADED_SESSIONS
 
 _QUESTIONS: dict[CheckGroup, str] = {
     "health": "Is it healthy?",

@@ -13,18 +13,22 @@ from models.quiet import load_tensorflow
 
 
 class ServedModel:
-    """One exported model, loaded by TensorFlow alone; none of our classes is needed."""
+    """One exported model, loaded by TensorFlow alone; none of our classes is needed.
+
+    It runs on the CPU even beside a GPU, so that it says the same on every machine.
+    """
 
     def __init__(self, directory: Path) -> None:
-        tf = load_tensorflow()
+        self._tf = load_tensorflow()
         self.card: ModelCard = read_card(directory)
-        self._model = tf.saved_model.load(str(directory / "saved_model"))
+        with self._tf.device("/CPU:0"):
+            self._model = self._tf.saved_model.load(str(directory / "saved_model"))
         self._signature = self._model.signatures["serving_default"]
-        self._tensor = tf.constant
 
     def __call__(self, bars: Float32Array) -> dict[str, np.ndarray[Any, Any]]:
         """Heads for raw bars [batch, window + 1, 7]."""
-        return {head: output.numpy() for head, output in self._signature(bars=self._tensor(bars)).items()}
+        with self._tf.device("/CPU:0"):
+            return {head: output.numpy() for head, output in self._signature(bars=self._tf.constant(bars)).items()}
 
     def predict(self, panel: Panel, rows: IntArray) -> pd.DataFrame:
         """`session, symbol, version, p_up` and the bounded heads for rows of a panel, a block of windows at a time."""

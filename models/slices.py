@@ -15,9 +15,8 @@ from models.config import GateConfig
 from models.gate.evidence import Evidence
 from models.panel import FloatArray, IntArray, Panel
 from models.scores import qlike_losses
+from models.universe import TRADED_SESSIONS
 
-TRADED_SESSIONS: Final = 21
-"""Over which the dollar volume is taken."""
 SECTORS_SHOWN: Final = 12
 """Sectors with the most rows; the others stand together."""
 RECENT: Final = 0.25

@@ -32,11 +32,12 @@ from models.casting import Times
 from models.completeness import coverage_of, share_of_usual
 from models.config import DataConfig, RetrainConfig
 from models.delivered_file import DeliveredFile
-from models.delivery import BULK_LOAD, OPTIONAL, RawDelivery, Reading, parse
+from models.delivery import BULK_LOAD, RawDelivery, Reading, parse
 from models.delivery import known_at as times_known
 from models.errors import StoreError
 from models.facts import VALUES, in_order, repeated_on_arrival, sort_out
 from models.intake import PART_COLUMNS, Intake, Stored, of_daily_bars, of_intraday_bars
+from models.last_known import last_known
 from models.locations import Locations, exists, open_at
 from models.records import Account, DeliveryRecord, Finding, Snapshot
 from models.rulings import Rulings
@@ -281,9 +282,7 @@ class BarsStore:
         where = _known(as_of, first, last)
         if symbols is not None:
             where &= _among(symbols)
-        rows = self._bars.read(["symbol", "session", "timestamp", "known_at", "sequence", *VALUES], where)
-        rows = _latest(_without_nothing(rows))  # under the same name: a night has no larger table to hold twice
-        return Rulings(self.locations).on(_canonical(rows), as_of)
+        return Rulings(self.locations).on(last_known(self._bars.blocks(where)), as_of)
 
     def of_universe(self, as_of: datetime, first: date, last: date, data: DataConfig) -> pd.DataFrame:
         """Bars as known then, with the column `member` where a universe is configured (`models/universe.py`).
@@ -483,32 +482,6 @@ def _among(symbols: Iterable[str]) -> ds.Expression:
     names = sorted(symbols)
     field = ds.field("symbol")
     return field.isin(names) & (field >= names[0]) & (field <= names[-1]) if names else ds.scalar(False)
-
-
-def _latest(rows: pa.Table) -> pa.Table:
-    """Sorted by symbol and session, of each the row that was known last; of equal times the one stored later."""
-    symbols = rows["symbol"].combine_chunks().dictionary_encode()
-    rank = pc.rank(symbols.dictionary, sort_keys="ascending").to_numpy() if len(rows) else np.empty(0, np.int64)
-    code = rank[symbols.indices.to_numpy()] if len(rows) else rank
-    # added, not or-ed: days before 1970 are negative
-    key = (code.astype(np.int64) << 32) + rows["session"].cast(pa.int32()).to_numpy().astype(np.int64)
-    if (np.diff(key) > 0).all():
-        return rows
-    order = np.lexsort((rows["sequence"].to_numpy(), rows["known_at"].cast(pa.int64()).to_numpy(), key))
-    ordered = key[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)
-    return rows.take(order[last])
-
-
-def _without_nothing(rows: pa.Table) -> pa.Table:
-    """Without the optional columns in which nobody has said anything."""
-    said = [name for name in rows.column_names if name not in OPTIONAL or rows[name].null_count < len(rows)]
-    return rows.select(said)
-
-
-def _canonical(rows: pa.Table) -> pd.DataFrame:
-    frame = _frame(_without_nothing(rows.drop_columns(["known_at", "sequence"])))
-    return frame.drop(columns=["coverage"]) if (frame["coverage"] == 1.0).all() else frame
 
 
 def _frame(rows: pa.Table) -> pd.DataFrame:

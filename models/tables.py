@@ -1,7 +1,7 @@
 """One append-only Delta table: created when first written, each write atomic and, where it has a name, done once."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable, WriterProperties
 
 ROW_GROUP: Final = 65_536
+_BLOCKS: Final = {"batch_size": ROW_GROUP, "batch_readahead": 4, "fragment_readahead": 2}
+"""Arrow would read ahead for gigabytes."""
 
 
 class Tidied(Record):
@@ -53,6 +55,23 @@ class Table:
             rows: pa.Table = dataset.to_table(columns=columns, filter=where)
             return rows
 
+    def blocks(self, where: ds.Expression | None = None) -> Callable[[list[str]], Iterator[pa.RecordBatch]]:
+        """Of the rows that satisfy `where`, some columns, a block at a time; asked again, the same rows in their order.
+
+        Raises:
+            StoreError: it is damaged or cannot be reached.
+        """
+        with self._explained("read"):
+            table = self.open()
+            dataset = table and table.to_pyarrow_dataset(schema=self.schema, filesystem=self._files())
+
+        def read(columns: list[str]) -> Iterator[pa.RecordBatch]:
+            with self._explained("read"):
+                if dataset is not None:
+                    yield from dataset.to_batches(columns=columns, filter=where, **_BLOCKS)
+
+        return read
+
     def distinct(self, column: str, where: ds.Expression | None = None) -> pa.Array:
         """Values of a column, each once, ascending; read in blocks, so that a large table takes no more memory.
 
@@ -60,12 +79,8 @@ class Table:
             StoreError: it is damaged or cannot be reached.
         """
         found = pa.array([], self.schema.field(column).type)
-        with self._explained("read"):
-            table = self.open()
-            if table is not None:
-                dataset = table.to_pyarrow_dataset(schema=self.schema, filesystem=self._files())
-                for block in dataset.to_batches(columns=[column], filter=where):
-                    found = pc.unique(pa.concat_arrays([found, pc.unique(block[column])]))
+        for block in self.blocks(where)([column]):
+            found = pc.unique(pa.concat_arrays([found, pc.unique(block[column])]))
         return found.sort()
 
     def append(self, rows: pa.Table, once: str | None = None) -> bool:

@@ -25,7 +25,7 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 TRADED_SESSIONS: Final = 21
-"""Sessions whose bars say what a symbol's usual dollar volume is."""
+"""Sessions whose bars say what is usually traded in a symbol."""
 _BLOCK: Final = 1 << 16
 _FIRST, _LAST = np.datetime64("1677-10-01", "D"), np.datetime64("2262-04-01", "D")
 

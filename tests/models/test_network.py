@@ -19,10 +19,11 @@ from models.splits import history, rows_between, single_fold, usable_rows
 from models.targets import compute_targets
 
 keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
 
 from models.card import ModelCard, read_card  # noqa: E402
 from models.export import export_candidate  # noqa: E402
-from models.fit import Material, _Loop, _pays_for_xla, fit  # noqa: E402
+from models.fit import Material, _Loop, _pays_for_xla, fit, settle  # noqa: E402
 from models.network import BoundedHead, build_served, build_trunk  # noqa: E402
 from models.offset import Standardisation, fit_direction_line, fit_offset  # noqa: E402
 from models.serving import ServedModel, disagreement  # noqa: E402
@@ -173,6 +174,25 @@ def test_nothing_of_a_fit_but_its_result_stays_in_memory(fitted):
 )
 def test_steps_are_compiled_where_that_pays_or_is_asked_for(xla, rows, compiled):
     assert _pays_for_xla(CONFIG.training.model_copy(update={"xla": xla}), rows) is compiled
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_a_gpu_may_round_its_factors_only_where_mixed_precision_is_asked_for(mixed):
+    settle(CONFIG.training.model_copy(update={"mixed_precision": mixed}))
+    assert tf.config.experimental.tensor_float_32_execution_enabled() is mixed
+
+
+def test_a_step_is_the_same_compiled_alone_or_with_all_others(fitted):
+    config, _, material, _, _ = fitted
+    training = config.training.model_copy(update={"xla": "always", "max_epochs": 1})
+    rows = tf.constant(material.train[: 3 * training.batch_size].reshape(3, -1), tf.int32)
+
+    def losses(*parts):
+        settle(training)
+        loop = _Loop(material, config.model_copy(update={"training": training}))
+        return np.concatenate([loop._pass(part).numpy() for part in parts])
+
+    np.testing.assert_array_equal(losses(rows), losses(*rows[:, None]))
 
 
 def test_without_a_gpu_a_fit_that_requires_one_is_refused_with_what_was_found(fitted):

@@ -10,7 +10,8 @@ from models.config import DataConfig, GateConfig
 from models.gate.evidence import Evidence
 from models.gate.skill import skill_report
 from models.panel import build_panel
-from models.slices import SECTORS_SHOWN, TRADED_SESSIONS, Slice, dollar_volume, slices
+from models.slices import SECTORS_SHOWN, Slice, dollar_volume, slices
+from models.universe import TRADED_SESSIONS
 from tests import synthetic_night
 
 GATE = GateConfig(bootstrap_replicates=100)
