@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from benchmarks.fitting import Clock, KerasNight, dataset_of, keras_targets, material_of, timed_fit, trained
 from benchmarks.measuring import Result, Row, Sample, in_turns, main
@@ -43,6 +44,9 @@ class Times(NamedTuple):
 
     keras: Sample
     ours: Sample
+    """With the batch that is shipped."""
+    ours_alike: Sample
+    """With the batch of Keras."""
 
 
 def measure() -> Result:
@@ -61,6 +65,7 @@ def measure() -> Result:
         setting, told = pair.best_setting()
         notes += [told, f"members = {members}: the two networks' answers differ by at most {pair.difference:.1e}."]
         measured[members] = pair.epochs(setting)
+        notes.append(pair.arithmetic(measured[members]))
         rows += _rows(f"members = {members}", n, setting, measured[members], preparation)
     rows.append(_one_after_another(n, measured[1].keras, measured[3].ours))
     return Result(
@@ -115,11 +120,26 @@ class Pair:
         """Seconds of an epoch of each, in turns."""
         model = self._model(setting)
         self._keras_fit(model, setting, 1)
+        alike = trained(self.config, batch_size=setting.batch)
         rounds = [
-            (self._keras_fit(model, setting, 3).epoch, timed_fit(self.material, self.config, 4)[1].epoch)
+            (
+                self._keras_fit(model, setting, 3).epoch,
+                *(timed_fit(self.material, config, 4)[1].epoch for config in (self.config, alike)),
+            )
             for _ in range(ROUNDS)
         ]
         return Times(*(Sample(values=values) for values in zip(*rounds, strict=True)))
+
+    def arithmetic(self, times: Times) -> str:
+        """How much of what the processor can multiply is used: six operations for each weight and row."""
+        weights = sum(int(np.prod(one.shape)) for one in self.fitted.trunk.trainable_weights)
+        members, batch, width = self.config.training.members, self.config.training.batch_size, CONFIG.network.fusion
+        ours, theirs = (6 * weights * len(self.material.train) / one.median / 1e9 for one in (times.ours, times.keras))
+        layer = _product_rate((members, batch, width), (members, width, width))
+        return (
+            f"members = {members}: ours multiplies at {ours:.0f} GFLOP/s and Keras at {theirs:.0f}; a product of one "
+            f"layer by itself reaches {layer:.0f}, one of 4096 × 4096 {_product_rate((4096, 4096), (4096, 4096)):.0f}."
+        )
 
     def _speed(self, setting: Setting) -> float:
         model = self._model(setting)
@@ -143,10 +163,25 @@ class Pair:
         return clock
 
 
+def _product_rate(left: tuple[int, ...], right: tuple[int, ...]) -> float:
+    """GFLOP/s of a product of matrices, or of several at once, in TensorFlow."""
+    one, another = tf.random.normal(left), tf.random.normal(right)
+    repeats = max(1, int(1e10 / (2 * np.prod(left) * right[-1])))
+
+    def multiply() -> None:
+        for _ in range(repeats):
+            product = tf.matmul(one, another)
+        product.numpy()
+
+    multiply()
+    return float(2 * np.prod(left) * right[-1] * repeats / in_turns(ROUNDS, multiply)[0].median / 1e9)
+
+
 def _rows(case: str, n: int, setting: Setting, times: Times, preparation: tuple[Sample, ...]) -> list[Row]:
     cut, summarised = (one.median for one in preparation)
     compared = (
-        (f"{case}, an epoch: Keras with {setting}", times.keras, times.ours, REACH),
+        (f"{case}, an epoch: Keras with {setting}; ours as shipped", times.keras, times.ours, REACH),
+        (f"{case}, an epoch: the same; ours with batch {setting.batch} too", times.keras, times.ours_alike, REACH),
         (f"{case}, with preparation", times.keras.plus(cut), times.ours.plus(summarised), None),
     )
     return [Row.of_rates(what, "rows/s", one.per(n), another.per(n), reach) for what, one, another, reach in compared]

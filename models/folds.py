@@ -17,6 +17,7 @@ from typing import Final
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from models.dataset import Dataset
 from models.fit import Course, Material, Progress, fit
@@ -178,5 +179,6 @@ def _predictions(
 
 
 def _averaged(trunk: keras.Model, summaries: Float32Array) -> dict[str, Float32Array]:
-    """Mean over the members, as the exported network takes it."""
-    return {head: np.asarray(output).mean(axis=0) for head, output in trunk(summaries).items()}
+    """Mean over the members, as the exported network takes it, and on the CPU like that."""
+    with tf.device("/CPU:0"):
+        return {head: np.asarray(output).mean(axis=0) for head, output in trunk(summaries).items()}
