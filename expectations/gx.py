@@ -37,7 +37,7 @@ class Suite:
     """One data contract in one run: checks frames, and puts all that it found on one page of the Data Docs.
 
     Args:
-        name: The contract: bars, targets, predictions.
+        name: The contract: bars, targets, predictions, drift.
         run: What is checked, for the reader: a delivery's file name, a night's id.
         docs: Local directory of the Data Docs; None builds none.
     """

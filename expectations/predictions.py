@@ -1,5 +1,6 @@
-"""The contract of predictions: tonight's before they are published, a candidate's before it is judged. Every rule
-stops.
+"""The contract of predictions: tonight's before they are published, a candidate's before it is judged.
+
+Tonight's that break a rule are not published; a candidate's fail its health.
 """
 
 from collections.abc import Mapping

@@ -159,7 +159,7 @@ def score(
     allow_stale: Annotated[
         bool,
         typer.Option(
-            "--allow-stale", metavar="", help="Score on the last good bars when the session's own are missing."
+            "--allow-stale", metavar="", help="Score on the last good bars although the newest delivery was stopped."
         ),
     ] = False,
     config: ConfigFile = None,

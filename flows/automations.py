@@ -1,6 +1,6 @@
 """Who is told, by the Prefect server: automations that send each message to a notification block.
 
-Two of them speak of what the flows say themselves (`tasks/tell.py`); the rest of what only the server can see: a run
+Most of them speak of what the flows say themselves (`tasks/tell.py`); the rest of what only the server can see: a run
 whose process is gone, that never began, that ran out of time, or that Prefect ended before our code could begin.
 """
 

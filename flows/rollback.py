@@ -18,7 +18,7 @@ def rollback(
         reason: Why; recorded in the ledger with who asked for it.
         to: Version that shall serve; the champion before the present one when empty.
         who: Who asks for it, for the ledger; the login name of the process when empty.
-        config: Only the storage is read.
+        config: Only the storage, the exchange and the greatest age of a champion are read.
     """
     result = move_back(reason, to, config, who)
     tell_rollback(result)

@@ -15,7 +15,7 @@ def score(session: Day | None = None, config: RetrainConfig = DEFAULT, allow_sta
 
     Args:
         session: Session to score; the last in the store when empty.
-        config: Only storage and data are read; the model brings the rest with it.
+        config: Only storage, data, contract and the greatest age of a champion are read; the model brings the rest.
         allow_stale: Score on the last good bars although the newest delivery was stopped.
     """
     result = score_session(session, config, allow_stale)

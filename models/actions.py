@@ -9,7 +9,7 @@ Four questions, in this order:
 4. What remains is a genuine move, and stays in its series.
 
 Every answer about a bar rests on it and on earlier bars, so that it is the same tonight and in a year, unless somebody
-states more; stated events are as known.
+states more; stated events are as known. One that prices contradict may still fit a few sessions later.
 """
 
 from collections.abc import Mapping

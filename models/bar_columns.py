@@ -164,7 +164,7 @@ def session_columns(
     """What can be said of whole sessions: how many symbols came, and whether any did.
 
     Args:
-        sound: `symbol` and `session` of the delivered rows that broke no rule.
+        sound: `symbol` and `session` of the delivered rows that broke no rule of level quarantine.
         delivered: Sessions of all delivered rows that name a session of the exchange, broken otherwise or not:
             a newest session of which every row is bad has no symbols, it does not vanish.
         history: `symbol` and `session` of the stored bars of the sessions before.

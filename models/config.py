@@ -110,7 +110,7 @@ class StorageConfig(Section):
     home: str | None = None
     """Directory or URI under which all else lies unless named below. Default: .nocturne."""
     tables: str | None = None
-    """Delta tables (bars, quarantine, deliveries, market, predictions, ledger). Default: home/tables."""
+    """Delta tables: bars, deliveries, quarantine, rulings, market, predictions, ledger. Default: home/tables."""
     deliveries: str | None = None
     """Raw delivered files, by their SHA-256. Default: home/deliveries."""
     nights: str | None = None
@@ -246,7 +246,7 @@ class DataConfig(Section):
     exchange: str = "XNYS"
     """Calendar name of exchange-calendars; 24/7 for markets that never close."""
     cutoff_hours: float = Field(6.0, ge=0, le=24)
-    """24/7 markets only: a night may use what was known this many hours after the session's close."""
+    """Where a session opens as the last one closes (24/7): a night may use what was known so many hours later."""
     lookback_sessions: PositiveInt = 5040
     """Sessions of history that a night reads."""
     universe: UniverseConfig = UniverseConfig()
@@ -261,8 +261,8 @@ class DataConfig(Section):
     renames: dict[str, tuple[date, ...]] = {}
     """Symbol → first sessions of another company under it: its series breaks there for good."""
     suspect_bars: Literal["absent", "keep"] = "absent"
-    """absent: bars whose close is no price of that session (unit errors, spikes, stale runs) count as absent, and
-    busted prints inside a bar are taken out of its range. keep: as delivered."""
+    """absent: bars whose close is no price of that session (unit errors, spikes, stale runs, moves without a trade) are
+    absent, and busted prints inside a bar are taken out of its range. keep: as delivered."""
     stale_sessions: PositiveInt = 5
     """After the same four prices on more sessions in a row than this the next ones count as absent."""
     gap_sessions: PositiveInt = 20
@@ -286,7 +286,7 @@ class DataConfig(Section):
 
 
 class RuleLevels(Section):
-    """What breaking each rule does: stop the night, put the row in quarantine, or only be told (docs/data.md)."""
+    """What breaking each rule does: stop the night or let it wait, quarantine the row, or be told (docs/data.md)."""
 
     empty_delivery: WholeLevel = "stop"
     """The delivery has rows."""
@@ -313,7 +313,7 @@ class RuleLevels(Section):
     outside_session: RowLevel = "quarantine"
     """An intraday bar lies within the trading hours. warn: it counts to the session of its date."""
     symbol_case: RowLevel = "warn"
-    """No symbol differs from a known one in nothing but its case."""
+    """No symbol differs from a known or another new one in nothing but its case."""
     jump: RowLevel = "warn"
     """A close moves by no more than jump_limit."""
     stale_run: RowLevel = "warn"
@@ -502,7 +502,7 @@ class GateConfig(Section):
     bootstrap_replicates: int = Field(1000, ge=100, le=100_000)
     """Replicates of the block bootstrap over sessions."""
     confidence: float = Field(0.90, gt=0.5, lt=1)
-    """Two-sided confidence of every interval; a check reads one end of it."""
+    """Two-sided confidence of every interval; where a check reads one, it reads one end."""
     min_different_recipe_sessions: PositiveInt = 60
     """Sessions after the champion's trained_until that a comparison of different recipes needs."""
     first_champion: Literal["skilled", "healthy"] = "skilled"

@@ -25,7 +25,7 @@ FEWEST_ROWS: Final = 20
 MOST_ROWS: Final = 200
 """Of a session: more cost time and change little."""
 OF_THE_MARKET: Final = ("market_return_", "squared_market_")
-"""Summaries of what all symbols of a session share: no session has a distribution of them."""
+"""Summaries with one number a session behind them: any move of the market would look like drift, or none."""
 BEYOND: Final = 1.5
 """Tonight has drifted where its distance is more than so many times the largest of the earlier sessions'."""
 

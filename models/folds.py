@@ -1,8 +1,8 @@
 """Recipe folds: one model a calendar quarter, trained on nothing but its past, and kept for later nights.
 
-They tell how good the recipe is. What a fold learnt from lies in the past and does not change from night to night, so
+They tell how good the recipe is. What a fold learnt from lies in the past and rarely changes from night to night, so
 its model is trained once: it is kept under the hash of those rows, of the recipe and of the seed. Where a past bar was
-revised, or the recipe is another, the hash is another and the fold is trained.
+revised, a split stated or the recipe changed, the hash is another and the fold is trained.
 """
 
 import hashlib
@@ -83,7 +83,7 @@ def course_of(folds: Sequence[Fold]) -> Course | None:
 
 
 def fold_key(dataset: Dataset, split: Split, recipe: str) -> str:
-    """Hash of all that decides a fold's weights: the rows that it reads, the recipe, the seed and determinism."""
+    """Hash of all that decides a fold's weights: the rows that it reads, recipe, seed, threads and determinism."""
     panel, config = dataset.panel, dataset.config
     first, boundary = split.train[0] - config.network.window, split.validation[1] + split.reach
     rows = np.flatnonzero((panel.session >= first) & (panel.session < boundary))
@@ -93,8 +93,9 @@ def fold_key(dataset: Dataset, split: Split, recipe: str) -> str:
     read = (panel.session_of(rows), panel.bars[rows], panel.present[rows], panel.member[rows])
     for values in (*read, panel.market_return[first:boundary]):
         digest.update(np.ascontiguousarray(values).tobytes())
+    parts = [position - first for position in (*split.train, *split.validation)]  # the axis moves on with each night
     training = config.training
-    digest.update(repr((recipe, training.seed, training.threads, training.deterministic, split.train)).encode())
+    digest.update(repr((recipe, training.seed, training.threads, training.deterministic, parts)).encode())
     return digest.hexdigest()[:24]
 
 

@@ -116,7 +116,7 @@ def shuffled(direction: FloatArray, panel: Panel, reach: int, seed: int) -> Floa
     Args:
         direction: (M,) 1 up, 0 down, NaN none.
         panel: All series; M rows.
-        reach: Sessions that one label looks ahead; blocks are those of the gate's bootstrap.
+        reach: Sessions that one label looks ahead; blocks are as long as the shortest of the gate's bootstrap.
         seed: Of order and coins.
 
     Returns:

@@ -136,7 +136,7 @@ class Scale(Record):
     proposed: float
     """What tonight's percentiles alone would say; the scale moves only when this has left its band."""
     mean: float
-    """Mean of the training targets: the head's starting prediction."""
+    """Mean of the training targets."""
     median: float
     percentiles: dict[str, float]
     """p1, p5, p25, p50, p75, p95, p99, p99.9 and max of the training targets."""

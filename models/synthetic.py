@@ -5,7 +5,7 @@ the opening gap shows x = s + noise, so memory is needed, and how much it can fi
 volatility is another AR(1), seen through the day's range. Both filters are exact for what the bars show of them, up to
 the little that past returns add.
 
-Formulas and their derivation: docs/model.md, 'A market with a known answer'.
+Formulas: docs/model.md, 'A market with a known answer'.
 """
 
 from collections.abc import Mapping

@@ -217,7 +217,7 @@ def _result(night: NightRecord, outcome: Outcome, champion: str | None) -> Night
 
 
 def _from_ledger(night: NightRecord, entry: LedgerEntry) -> NightResult:
-    """What the ledger alone still knows, for a night that was interrupted right after its decision."""
+    """What the ledger alone still knows, for a night whose files are gone."""
     return NightResult(
         session=entry.session,
         as_of=entry.as_of,

@@ -1,4 +1,4 @@
-"""Out-of-sample evidence: what the exported model itself says on sessions that nothing fitted has seen."""
+"""Out-of-sample evidence: what recipe folds and the exported model say on sessions that nothing fitted has seen."""
 
 from datetime import date
 

@@ -1,6 +1,7 @@
 """The week's work: tables that stay fast, nights that stay small, and the label placebo of the recipe in use.
 
-Nothing that was decided or learnt is lost."""
+Nothing that was decided is lost, and of what was learnt only recipe folds that nobody asks any more.
+"""
 
 import shutil
 import time
@@ -46,7 +47,7 @@ class MaintenanceResult(Record):
     bytes_freed: int
     """By these copies."""
     folds: int
-    """Recipe folds deleted that no such night was judged with."""
+    """Recipe folds deleted that no later night was judged with."""
     parts: int
     """Half-written files and directories of processes that were killed, now deleted."""
     placebo: PlaceboRecord | None

@@ -57,7 +57,7 @@ def score_session(session: date | None, config: RetrainConfig, allow_stale: bool
 
     Raises:
         DeliveryError: the store is empty.
-        DeliveryStopped: the newest delivery was stopped, and `allow_stale` is not set.
+        DeliveryStopped: the newest delivery was stopped, no session was named, and `allow_stale` is not set.
         PredictionsStopped: the predictions break their contract; nothing is published.
     """
     result = _score(session, config, allow_stale)

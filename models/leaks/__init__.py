@@ -27,12 +27,12 @@ __all__ = ["leak_checks"]
 
 
 def leak_checks(dataset: Dataset, splits: Sequence[Split], evidence: pd.DataFrame) -> tuple[Check, ...]:
-    """All checks of the group `leak`, in reading order; for one dataset always the same.
+    """The checks of the group `leak` that read bars, in reading order; for one dataset always the same.
 
     Args:
         dataset: The night's.
         splits: Of everything that predicted a row of the evidence, the candidate's last.
-        evidence: The out-of-sample frame: `session, symbol, fold, direction` are read.
+        evidence: The out-of-sample frame: its keys, `fold` and targets are read.
     """
     sample = Sample.of(dataset)
     return (

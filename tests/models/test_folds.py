@@ -75,6 +75,18 @@ def test_the_next_night_takes_all_of_them_up_and_predicts_the_same(bars, home, f
     pd.testing.assert_frame_equal(ours.loc[common], theirs.loc[common], rtol=1e-6)  # other batches round otherwise
 
 
+def test_a_history_of_fixed_length_that_moves_on_trains_no_fold_again(bars, tmp_path):
+    lookback = 300
+    config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"lookback_sessions": lookback})})
+    sessions = np.sort(bars["session"].unique())
+    nights = [
+        folds_of(night_of(bars[bars["session"] >= sessions[last - lookback]], lookback, config), tmp_path)
+        for last in (340, 341)
+    ]
+    assert versions(nights[0], reused=False)
+    assert versions(nights[1], reused=True) == versions(nights[0], reused=False)
+
+
 def test_predictions_stand_for_the_rows_of_the_split(bars, first):
     dataset = night_of(bars, 340)
     for fold, split in zip(first, dataset.plan.folds, strict=True):
