@@ -573,6 +573,14 @@ def config_hash(config: RetrainConfig) -> str:
     return _digest(config.model_dump(mode="json", exclude={"storage", "operation", "note"}))
 
 
+_NO_RECIPE: Final = {
+    "training": {"seed", "max_seconds", "threads", "deterministic", "require_gpu"},
+    "targets": {"drift_ratio", "max_p99", "max_zero_share", "max_clipped_share"},
+    "data": {"cutoff_hours"},
+}
+"""Settings that make no other model: luck, the machine, limits of alarms, the hour."""
+
+
 def recipe_hash(config: RetrainConfig, models_code: str) -> str:
     """Hash of how a model is made; equal hashes mean refreshes of one another. The seed and the gate are no part of it.
 
@@ -580,9 +588,8 @@ def recipe_hash(config: RetrainConfig, models_code: str) -> str:
         config: The night's configuration.
         models_code: Hash over the source of `models/`.
     """
-    training = config.training.model_dump(mode="json", exclude={"seed", "max_seconds", "threads", "deterministic"})
-    parts = config.model_dump(mode="json", include={"data", "targets", "network"})
-    return _digest({**parts, "training": training, "models_code": models_code})
+    parts = config.model_dump(mode="json", include={"data", "targets", "network", "training"}, exclude=_NO_RECIPE)
+    return _digest({**parts, "models_code": models_code})
 
 
 def _digest(value: object) -> str:

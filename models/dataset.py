@@ -24,6 +24,8 @@ class Dataset:
     panel: Panel
     targets: Targets
     config: RetrainConfig
+    planned: Plan | None = None
+    """Splits to keep to; by default those of its own history."""
 
     @classmethod
     def of(cls, bars: pd.DataFrame, market: "pd.Series[float]", config: RetrainConfig) -> "Dataset":
@@ -44,7 +46,7 @@ class Dataset:
     @cached_property
     def plan(self) -> Plan:
         """The splits of tonight's models; only for a history that is long enough."""
-        return plan(self.history, self.panel.sessions, self.targets.reach, self.config)
+        return self.planned or plan(self.history, self.panel.sessions, self.targets.reach, self.config)
 
     @property
     def split(self) -> Split:

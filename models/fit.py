@@ -79,6 +79,8 @@ class Fitted:
     """CPU threads that TensorFlow really had."""
     device: str
     seconds: float
+    cut_short: bool
+    """Whether `training.max_seconds` ended it."""
 
 
 def fit(
@@ -121,6 +123,7 @@ def fit(
         threads=tf.config.threading.get_intra_op_parallelism_threads(),
         device=_device(),
         seconds=clock.elapsed,
+        cut_short=clock.is_over,
     )
     del loop
     gc.collect()  # the compiled functions hold the loop and its tensors in a cycle: a second fit needs the memory

@@ -91,11 +91,12 @@ def fold_key(dataset: Dataset, split: Split, recipe: str) -> str:
     series, starts = np.unique(panel.series[rows], return_index=True)
     digest.update("\n".join(panel.symbols[series]).encode() + starts.tobytes())
     read = (panel.session_of(rows), panel.bars[rows], panel.present[rows], panel.member[rows])
-    for values in (*read, panel.market_return[first:boundary]):
+    for values in (*read, panel.market_return[max(first, 0) : boundary]):
         digest.update(np.ascontiguousarray(values).tobytes())
     parts = [position - first for position in (*split.train, *split.validation)]  # the axis moves on with each night
     training = config.training
-    digest.update(repr((recipe, training.seed, training.threads, training.deterministic, parts)).encode())
+    asked = (recipe, panel.relative, training.seed, training.threads, training.deterministic, parts)
+    digest.update(repr(asked).encode())
     return digest.hexdigest()[:24]
 
 
@@ -106,8 +107,9 @@ def _fold(
     place = f"{locations.folds}/{key}"
     kept = _find(place)
     if kept is None:
-        trained, trunk = _train(dataset, split, seen, key, progress)
-        _keep(place, trained, trunk)
+        trained, trunk, cut_short = _train(dataset, split, seen, key, progress)
+        if not cut_short:  # a busy night is no reason to be asked the same again for a year
+            _keep(place, trained, trunk)
     else:
         trained, trunk = kept
     record = trained.record.model_copy(update={"fold": split.fold, "reused": kept is not None})
@@ -117,11 +119,11 @@ def _fold(
 
 def _train(
     dataset: Dataset, split: Split, seen: Float32Array, key: str, progress: Progress | None
-) -> tuple[_Kept, keras.Model]:
+) -> tuple[_Kept, keras.Model, bool]:
     train, validation = dataset.between(split.train), dataset.between(split.validation)
     material = Material(seen, dataset.targets, train, validation, dataset.scales(rows=train))
     fitted = fit(material, dataset.config, progress)
-    boundary = pd.Timestamp(dataset.panel.sessions[split.trained_until]) + pd.Timedelta(days=1)
+    boundary = pd.Timestamp(dataset.panel.sessions[split.trained_until + 1])
     record = FoldRecord(
         fold=split.fold,
         key=key,
@@ -133,7 +135,7 @@ def _train(
         seconds=fitted.seconds,
         reused=False,
     )
-    return _Kept(record=record, curves=fitted.curves, model_sha256=""), fitted.trunk
+    return _Kept(record=record, curves=fitted.curves, model_sha256=""), fitted.trunk, fitted.cut_short
 
 
 def _keep(place: str, trained: _Kept, trunk: keras.Model) -> None:

@@ -27,6 +27,8 @@ _WRITER = "nocturne-ledger"
 _SEQUENCE = "sequence"
 _ATTEMPTS = 10
 _AS_JSON = ("hashes", "facts")
+HORIZON = "horizon_sessions"
+"""Fact that says what the others of its night are about."""
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,20 @@ class Ledger:
         line = line_of_champions(self.entries())
         return line[-2] if len(line) > 1 else None
 
-    def recent_facts(self, n: int, before: date | None = None) -> list[dict[str, float | None]]:
-        """Facts of the last nights that measured any, newest last.
+    def recent_facts(
+        self, n: int, before: date | None = None, horizon_sessions: int | None = None
+    ) -> list[dict[str, float | None]]:
+        """Facts of the nights of the last sessions that measured any, newest last; of one session as they were decided.
 
         Args:
             n: Number of nights, at least 1.
             before: Only nights of earlier sessions, so that a replayed night does not read its own future.
+            horizon_sessions: Only nights whose targets looked as far ahead; others are on another scale.
         """
-        nights = (entry for entry in self.entries() if before is None or entry.session < before)
-        return [dict(entry.facts) for entry in nights if entry.facts][-n:]
+        nights = [entry for entry in self.entries() if entry.facts and (before is None or entry.session < before)]
+        if horizon_sessions is not None:
+            nights = [entry for entry in nights if entry.facts.get(HORIZON, horizon_sessions) == horizon_sessions]
+        return [dict(entry.facts) for entry in sorted(nights, key=lambda entry: entry.session)][-n:]
 
     @property
     def _uri(self) -> str:

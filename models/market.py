@@ -15,5 +15,7 @@ def market_of(store: BarsStore, bars: pd.DataFrame, data: DataConfig, as_of: dat
     The first session of the bars has no return to compute; it keeps what an earlier, longer look has stored, else 0.
     """
     computed = build_panel(bars, data).market
+    if not computed.any():  # too few symbols: what more of them have stored is not their market
+        return computed
     store.record_market(computed.iloc[1:], as_of)
     return store.market_as_known(as_of).reindex(computed.index, fill_value=0.0)

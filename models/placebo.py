@@ -23,7 +23,7 @@ from models.locations import Locations, exists, open_at, write_whole
 from models.notation import fixed, percent
 from models.offset import Standardisation, fit_direction_line
 from models.panel import BoolArray, FloatArray, IntArray, Panel
-from models.records import Check, Record, within
+from models.records import Check, Measured, Record, within
 from models.scores import direction_auc
 from models.splits import rows_between, single_fold
 
@@ -40,21 +40,25 @@ class PlaceboRecord(Record):
     session: date
     """Of the night whose rows were used."""
     measured_at: datetime
-    aucs: tuple[float, ...]
-    """One a shuffle."""
+    aucs: tuple[Measured, ...]
+    """One a shuffle; None where no session has both classes."""
     seconds: float
 
     @property
     def mean(self) -> float:
-        return float(np.mean(self.aucs)) if self.aucs else float("nan")
+        return float(self._numbers.mean()) if self.aucs else float("nan")
 
     @property
     def sd(self) -> float:
-        return float(np.std(self.aucs, ddof=1)) if len(self.aucs) > 1 else float("nan")
+        return float(self._numbers.std(ddof=1)) if len(self.aucs) > 1 else float("nan")
 
     def share_below(self, auc: float) -> float:
         """Share of the shuffles whose AUC is lower than this one."""
-        return float(np.mean(np.asarray(self.aucs) < auc)) if self.aucs and not np.isnan(auc) else float("nan")
+        return float(np.mean(self._numbers < auc)) if self.aucs and not np.isnan(auc + self.mean) else float("nan")
+
+    @property
+    def _numbers(self) -> FloatArray:
+        return np.asarray(self.aucs, np.float64)
 
 
 def measure(dataset: Dataset, recipe: str, session: date, shuffles: int = SHUFFLES, seed: int = 0) -> PlaceboRecord:
@@ -155,6 +159,8 @@ def placebo_check(placebo: PlaceboRecord, auc: float) -> Check:
         f"{fixed(placebo.mean)}, standard deviation {fixed(placebo.sd)}; other than 0.5 by {fixed(SIGMAS, 0)} standard "
         f"errors means a leak. Tonight's {fixed(auc)} exceeds {percent(placebo.share_below(auc), 0)} of them"
     )
+    if not np.isfinite(error):
+        return Check(name="placebo", group="leak", value=None, bound=None, passed=False, why=why)
     return within("placebo", "leak", placebo.mean, (0.5 - SIGMAS * error, 0.5 + SIGMAS * error), why)
 
 

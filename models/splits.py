@@ -12,8 +12,8 @@ from models.config import RetrainConfig
 from models.panel import BoolArray, IntArray, Panel, eligible
 from models.targets import Targets
 
-LONGEST_QUARTER: Final = 66
-"""Sessions; no calendar quarter has more weekdays."""
+LONGEST_QUARTER: Final = 92
+"""Sessions; no calendar quarter has more days. Of weekdays it has 66, and spares those that a store lacks."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class History:
     usable: tuple[int, int]
     """Half-open range of session positions with a full window and a complete horizon."""
     needed: int
+    with_rows: frozenset[int] | None = None
+    """Those of them with a usable row; None where each has one."""
 
     @property
     def sessions(self) -> int:
@@ -66,6 +68,10 @@ class History:
     def enough(self) -> bool:
         return self.sessions >= self.needed
 
+    def has_rows(self, part: tuple[int, int]) -> bool:
+        """Whether any session of a half-open range of positions has a usable row."""
+        return self.with_rows is None or not self.with_rows.isdisjoint(range(*part))
+
 
 def history(panel: Panel, targets: Targets, config: RetrainConfig) -> History:
     """Sessions with at least one usable row, and the smallest number that allows training and evidence."""
@@ -74,8 +80,10 @@ def history(panel: Panel, targets: Targets, config: RetrainConfig) -> History:
     usable = (int(positions.min()), int(positions.max()) + 1) if len(positions) else (0, 0)
     least_training = 1
     parts = least_training + config.training.validation_sessions + 2 * targets.reach
-    needed = max(3 * config.gate.min_evidence_sessions, config.gate.min_evidence_sessions + parts)
-    return History(usable, needed)
+    judged = max(config.gate.min_evidence_sessions, _two_blocks(targets.reach))
+    # the evidence takes a third, evidence_sessions at most: the rest must hold the other parts
+    rest = min(-(-3 * parts // 2), config.gate.evidence_sessions + parts)
+    return History(usable, max(3 * judged, judged + parts, rest), frozenset(positions.tolist()))
 
 
 def plan(past: History, sessions: npt.NDArray[np.datetime64], reach: int, config: RetrainConfig) -> Plan:
@@ -93,7 +101,7 @@ def plan(past: History, sessions: npt.NDArray[np.datetime64], reach: int, config
     """
     single = single_fold(past, reach, config)
     fresh = _fresh_sessions(reach, config)
-    folds = _recipe_folds(single.evidence, sessions, past.usable[0], fresh, reach, config)
+    folds = _recipe_folds(single.evidence, sessions, past, fresh, reach, config)
     if config.gate.folds == "single" or not folds:
         return Plan((), single)
     last = past.usable[1]
@@ -124,14 +132,18 @@ def _before(
 
 
 def _fresh_sessions(reach: int, config: RetrainConfig) -> int:
-    """As configured, but at least two of the bootstrap's blocks: with fewer there is no interval."""
-    return max(config.gate.fresh_sessions, MIN_BLOCKS * block_length(reach) + 1)
+    return max(config.gate.fresh_sessions, _two_blocks(reach))
+
+
+def _two_blocks(reach: int) -> int:
+    """Sessions of two of the bootstrap's blocks: with fewer there is no interval."""
+    return MIN_BLOCKS * block_length(reach) + 1
 
 
 def _recipe_folds(
     evidence: tuple[int, int],
     sessions: npt.NDArray[np.datetime64],
-    first: int,
+    past: History,
     fresh: int,
     reach: int,
     config: RetrainConfig,
@@ -144,13 +156,15 @@ def _recipe_folds(
     for start, end in pairwise([*cuts, evidence[1] - fresh]):
         split = _before(
             start,
-            max(first, start - _memory(judged, reach, config)),
+            max(past.usable[0], start - _memory(judged, reach, config)),
             (max(start, evidence[0]), end),
             len(folds),
             reach,
             config,
         )
-        if end > evidence[0] and split.train[1] - split.train[0] >= judged:
+        if end <= evidence[0] or split.train[1] - split.train[0] < judged:
+            continue
+        if all(past.has_rows(part) for part in (split.train, split.validation, split.evidence)):
             folds.append(split)
     left = sum(split.evidence[1] - split.evidence[0] for split in folds)
     return tuple(folds) if left + fresh >= config.gate.min_evidence_sessions else ()

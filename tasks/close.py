@@ -8,7 +8,7 @@ from models.clean_process import CleanProcess
 from models.config import RetrainConfig
 from models.errors import ConfigError
 from models.gate import force
-from models.ledger import Ledger
+from models.ledger import HORIZON, Ledger
 from models.locations import Locations
 from models.night import NightFiles, NightRecord
 from models.records import (
@@ -142,7 +142,7 @@ def close_night(
     verdict, candidate = outcome.verdict, outcome.candidate
     if not promote and Ledger(locations).decision(night.night_id) is None:
         if candidate is not None:
-            log_trial(night, candidate, verdict, facts_of(outcome), config)
+            log_trial(night, candidate, verdict, facts_of(outcome, config.targets.horizon_sessions), config)
         return _result(night, outcome, Ledger(locations).champion_version())
     files.write_record("verdict", verdict)  # before the decision, so that a decided night can always be told
     entry = _decide(night, outcome, clean, config)
@@ -152,7 +152,8 @@ def close_night(
 
 
 def _decide(night: NightRecord, outcome: Outcome, clean: CleanProcess, config: RetrainConfig) -> LedgerEntry:
-    facts, verdict, candidate, evidence = facts_of(outcome), outcome.verdict, outcome.candidate, outcome.evidence
+    facts = facts_of(outcome, config.targets.horizon_sessions)
+    verdict, candidate, evidence = outcome.verdict, outcome.candidate, outcome.evidence
     if evidence is not None:
         champion = Ledger(Locations(config.storage)).champion_version()
         if evidence.champion != champion:  # known before the proof, which takes seconds
@@ -184,9 +185,11 @@ def finish_night(result: NightResult, page: str, timings: Timings, config: Retra
     return whole
 
 
-def facts_of(outcome: Outcome) -> dict[str, float | None]:
+def facts_of(outcome: Outcome, horizon_sessions: int) -> dict[str, float | None]:
     """Numbers that later nights read from the ledger."""
     facts: dict[str, float | None] = {}
+    if outcome.scales:
+        facts[HORIZON] = horizon_sessions
     for head, scale in outcome.scales.items():
         facts |= {f"{head}_{name}": getattr(scale, name) for name in ("scale", "proposed", "mean", "median")}
         facts |= {f"{head}_{level}": value for level, value in scale.percentiles.items()}

@@ -73,7 +73,9 @@ def _recompute(night: NightRecord, files: NightFiles, config: RetrainConfig) -> 
 
     locations = Locations(config.storage)
     dataset = files.read_dataset(config)
-    history = Ledger(locations).recent_facts(HISTORY_NIGHTS, before=night.snapshot.session)
+    history = Ledger(locations).recent_facts(
+        HISTORY_NIGHTS, before=night.snapshot.session, horizon_sessions=config.targets.horizon_sessions
+    )
     scales = dataset.scales(history)
     facts = target_facts(dataset.panel, dataset.targets, dataset.train, scales, config.targets, history)
     findings = check_targets(

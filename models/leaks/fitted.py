@@ -1,6 +1,7 @@
 """What was fitted: on which rows, with labels that end when, and whether later bars would have changed it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -190,11 +191,13 @@ def _refit(sample: Sample) -> Check:
     """Everything measured on training rows, once more with noise from the first judged session on."""
     panel = sample.dataset.panel
     stretch = sample.stretch(sample.steady, 0, len(panel.sessions))
-    dataset = sample.made_of(stretch)
-    if not len(dataset.train):
-        return at_most("refit", "leak", float("nan"), _SAME, "no symbol of the sample has training rows")
+    plan = sample.dataset.plan  # one of the sample's own would move with the noise
+    dataset = replace(sample.made_of(stretch), planned=plan)
     first = dataset.split.evidence[0]
-    corrupted = sample.made_of(stretch.with_noise_after(first - 1, dataset.config.data.jump_limit))
+    noisy = stretch.with_noise_after(first - 1, dataset.config.data.jump_limit)
+    corrupted = replace(sample.made_of(noisy), planned=plan)
+    if not (len(dataset.train) and len(corrupted.train)):
+        return at_most("refit", "leak", float("nan"), _SAME, "no symbol of the sample has training rows")
     once, again = _measured(dataset), _measured(corrupted)
     moved = {name: _relative(once[name], again[name]) for name in once}
     worst = max(moved.values())

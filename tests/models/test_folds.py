@@ -17,7 +17,7 @@ from models.records import FoldRecord
 pytest.importorskip("keras")
 
 from models.fit import Course, Material, fit
-from models.folds import Fold, course_of, recipe_folds
+from models.folds import Fold, course_of, fold_key, recipe_folds
 
 CONFIG = RetrainConfig.model_validate(
     {
@@ -76,7 +76,7 @@ def test_the_next_night_takes_all_of_them_up_and_predicts_the_same(bars, home, f
 
 
 def test_a_history_of_fixed_length_that_moves_on_trains_no_fold_again(bars, tmp_path):
-    lookback = 300
+    lookback = 330
     config = CONFIG.model_copy(update={"data": CONFIG.data.model_copy(update={"lookback_sessions": lookback})})
     sessions = np.sort(bars["session"].unique())
     nights = [
@@ -85,6 +85,29 @@ def test_a_history_of_fixed_length_that_moves_on_trains_no_fold_again(bars, tmp_
     ]
     assert versions(nights[0], reused=False)
     assert versions(nights[1], reused=True) == versions(nights[0], reused=False)
+
+
+def test_folds_are_told_by_the_quarter_that_they_judge(bars, first):
+    dataset = night_of(bars, 340)
+    for fold, split in zip(first, dataset.plan.folds, strict=True):
+        judged = pd.Timestamp(dataset.panel.sessions[split.evidence[0]])
+        assert fold.record.version.startswith(f"fold-{judged.year}Q{judged.quarter}-")
+
+
+def test_another_market_or_another_kind_of_direction_is_another_fold(bars):
+    dataset = night_of(bars, 340)
+    split = dataset.plan.folds[0]
+    moved = dataset.panel.market_return.copy()
+    moved[split.train[0]] += 0.01
+    others = [replace(dataset.panel, market_return=moved), replace(dataset.panel, relative=not dataset.panel.relative)]
+    keys = {fold_key(replace(dataset, panel=panel), split, "r") for panel in (dataset.panel, *others)}
+    assert len(keys) == 3
+
+
+def test_a_fold_that_ran_out_of_time_is_not_kept(bars, tmp_path):
+    hasty = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"max_seconds": 0.01})})
+    assert not versions(folds_of(night_of(bars, 340, hasty), tmp_path), reused=True)
+    assert not versions(folds_of(night_of(bars, 340), tmp_path), reused=True)
 
 
 def test_predictions_stand_for_the_rows_of_the_split(bars, first):

@@ -338,3 +338,18 @@ def test_a_universe_too_small_for_a_market_is_measured_as_it_is():
     few = dataset_of(synthetic_market(settings, horizon=3).bars)
     assert not few.panel.relative
     assert fitted(few, evidence_of(few)) == set()
+
+
+@pytest.mark.parametrize("age", [180, 270])
+def test_a_refit_keeps_to_the_splits_of_the_night(make_market, age):
+    """Four symbols in two segments and one that came late: noise shortens what is usable of the sample alone."""
+    bars = make_market(n_symbols=5, n_sessions=900)
+    sessions, symbols = np.sort(bars["session"].unique()), bars["symbol"].unique()
+    unsplit = (bars["symbol"] != symbols[4]) & (bars["session"] < sessions[300])
+    bars.loc[unsplit, ["open", "high", "low", "close"]] *= 3
+    bars.loc[unsplit, "volume"] /= 3
+    bars = bars[(bars["symbol"] != symbols[4]) | (bars["session"] >= sessions[-age])].reset_index(drop=True)
+    config = RetrainConfig()
+    dataset = Dataset.of(bars, build_panel(bars, config.data).market, config)
+    checks = fitted_checks(dataset, Sample.of(dataset), dataset.plan.splits, evidence_of(dataset))
+    assert "refit" not in failed(checks)

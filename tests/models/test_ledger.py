@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.config import StorageConfig
 from models.errors import ConfigError, StoreError
-from models.ledger import Ledger, find_night, line_of_champions
+from models.ledger import HORIZON, Ledger, find_night, line_of_champions
 from models.locations import Locations
 from models.records import LedgerEntry
 
@@ -95,6 +95,19 @@ def test_recent_facts_are_of_earlier_sessions_newest_last(ledger):
         ledger.append(entry(f"n{day}", "keep", f"v{day}", day=day, volatility_mean=float(day)))
     facts = ledger.recent_facts(5, before=date(2020, 6, 3))
     assert [night["volatility_mean"] for night in facts] == [1.0, 2.0]
+
+
+def test_replayed_nights_are_no_newer_than_their_sessions(ledger):
+    for name, day in (("n3", 3), ("n4", 4), ("replayed", 1)):
+        ledger.append(entry(name, "keep", f"v-{name}", day=day, volatility_mean=float(day)))
+    assert [night["volatility_mean"] for night in ledger.recent_facts(2)] == [3.0, 4.0]
+
+
+def test_nights_with_another_horizon_are_no_history_of_the_targets(ledger):
+    for day, horizon in ((1, 5.0), (2, 20.0), (3, None)):
+        told = {} if horizon is None else {HORIZON: horizon}
+        ledger.append(entry(f"n{day}", "keep", f"v{day}", day=day, volatility_mean=float(day), **told))
+    assert [night["volatility_mean"] for night in ledger.recent_facts(5, horizon_sessions=20)] == [2.0, 3.0]
 
 
 def test_a_damaged_log_is_told_with_what_to_do(ledger, tmp_path):

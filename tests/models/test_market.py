@@ -42,6 +42,12 @@ def test_the_first_session_of_the_first_look_has_no_return(store, bars):
     assert market_of(store, bars, DATA, AS_OF).iloc[0] == 0
 
 
+def test_a_universe_that_has_become_too_small_has_no_market(store, bars):
+    market_of(store, bars, DATA, AS_OF)
+    few = bars[bars["symbol"].isin(bars["symbol"].unique()[:15]) & (bars["session"] > bars["session"].min())]
+    assert not market_of(store, few.reset_index(drop=True), DATA, LATER).any()
+
+
 def test_restated_bars_change_the_market_from_then_on_only(store, bars):
     before = market_of(store, bars, DATA, AS_OF)
     restated = bars.assign(close=bars["close"].where(bars["session"] != before.index[5], bars["close"] * 1.01))

@@ -19,6 +19,7 @@ from models.placebo import (
     store_placebo,
     stored_placebo,
 )
+from models.records import Check
 
 SESSION = date(2020, 6, 30)
 
@@ -107,6 +108,18 @@ def test_the_mean_may_miss_one_half_by_four_standard_errors(mean, passed):
 @pytest.mark.parametrize("aucs", [(), (0.5,), (0.5, float("nan"))])
 def test_a_null_that_cannot_be_judged_never_passes(aucs):
     assert not placebo_check(record(aucs), 0.52).passed
+
+
+def test_a_null_that_is_no_number_is_read_back_and_fails(tmp_path):
+    """One symbol alone: no session has both classes, and no shuffle an AUC."""
+    locations = Locations(StorageConfig(home=str(tmp_path)))
+    store_placebo(record([np.nan] * 3), locations)
+    kept = stored_placebo("r", locations)
+    assert kept.aucs == (None,) * 3
+    check = placebo_check(kept, 0.52)
+    assert not check.passed
+    assert Check.model_validate_json(check.model_dump_json()) == check
+    assert np.isnan(placebo_metrics(kept, 0.52)["placebo_share_below"])
 
 
 def test_the_nights_auc_is_shown_against_the_null():

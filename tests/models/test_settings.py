@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.config import RetrainConfig
+from models.config import RetrainConfig, recipe_hash
 from models.errors import ConfigError
 from models.settings import DEFAULT, load_settings, shipped
 
@@ -209,3 +209,19 @@ def test_the_origin_fixes_both_scales_and_leaves_the_heads_unbalanced():
 def test_the_address_of_a_list_holds_no_password(setting):
     with pytest.raises(ConfigError, match=f"{setting} holds a password"):
         load_settings(assignments=[f"{setting}=https://me:hunter2@host/members.csv"])
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "value", "same"),
+    [
+        ("targets", "drift_ratio", 3.0, True),
+        ("training", "require_gpu", True, True),
+        ("training", "seed", 5, True),
+        ("data", "cutoff_hours", 2.0, True),
+        ("training", "learning_rate", 1e-3, False),
+        ("targets", "horizon_sessions", 6, False),
+    ],
+)
+def test_a_recipe_is_another_where_its_models_are(section, setting, value, same):
+    changed = RetrainConfig.model_validate({section: {setting: value}})
+    assert (recipe_hash(changed, "code") == recipe_hash(RetrainConfig(), "code")) is same

@@ -1,10 +1,12 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.bootstrap import block_length
 from models.config import DataConfig, GateConfig, NetworkConfig, RetrainConfig, TrainingConfig
 from models.panel import build_panel
 from models.splits import History, history, plan, rows_between, single_fold, usable_rows
@@ -102,6 +104,38 @@ def test_too_little_history_is_told_by_the_sessions_needed(make_market, sessions
     past = history(panel, compute_targets(panel, SMALL.targets), SMALL)
     assert past.needed == 120
     assert past.enough is enough
+
+
+@pytest.mark.parametrize(
+    ("horizon", "validation", "least"), [(5, 60, 40), (20, 60, 40), (60, 60, 40), (5, 100, 40), (5, 60, 20)]
+)
+def test_what_is_needed_leaves_room_for_every_part(make_market, horizon, validation, least):
+    config = RetrainConfig.model_validate(
+        {
+            "targets": {"horizon_sessions": horizon},
+            "training": {"validation_sessions": validation},
+            "gate": {"min_evidence_sessions": least},
+        }
+    )
+    panel = build_panel(make_market(n_symbols=2, n_sessions=40), DataConfig())
+    reach = compute_targets(panel, config.targets).reach
+    needed = history(panel, compute_targets(panel, config.targets), config).needed
+    for sessions in range(needed, needed + 40):
+        split = single_fold(History((128, 128 + sessions), needed), reach, config)
+        assert split.train[1] > split.train[0]
+        assert split.evidence[1] - split.evidence[0] >= min(least, 2 * block_length(reach) + 1)
+
+
+def test_a_quarter_without_a_row_to_learn_or_to_judge_has_no_fold():
+    """All symbols were renamed: for a window's length no row is usable."""
+    config = RetrainConfig()
+    whole = History((128, 3000), 0)
+    every = plan(whole, WEEKDAYS[:3000], 5, config).folds
+    empty = every[1].validation
+    holed = replace(whole, with_rows=frozenset(range(128, 3000)) - frozenset(range(*empty)))
+    assert [fold.evidence for fold in plan(holed, WEEKDAYS[:3000], 5, config).folds] == [
+        fold.evidence for fold in every if fold is not every[1]
+    ]
 
 
 def test_symbols_that_are_too_short_leave_nothing_usable(make_market):
