@@ -536,6 +536,11 @@ class OperationConfig(Section):
     """Days after its decision for which a night's own copy of the bars is kept. Its result and its candidate stay, and
     the bars can be read again from the tables."""
 
+    @field_validator("must_finish_by", mode="before")
+    @classmethod
+    def _as_written(cls, text: object) -> object:
+        return f"{text // 60:02}:{text % 60:02}" if type(text) is int else text  # YAML takes 16:30 for base 60
+
     @field_validator("must_finish_by")
     @classmethod
     def _is_a_time(cls, text: str) -> str:

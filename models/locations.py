@@ -132,4 +132,5 @@ def exists(uri: str) -> bool:
 
 
 def _absolute(uri: str) -> str:
+    uri = uri.removeprefix("file://")
     return str(Path(uri).expanduser().absolute()) if is_local(uri) else uri.rstrip("/")

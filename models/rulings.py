@@ -122,7 +122,7 @@ def suspect_ratio(seen: ActionsSeen, bars: pd.DataFrame, symbol: str, session: d
     """
     refuse_unknown_bar(bars, symbol, session)
     for action in seen.actions:
-        if (action.symbol, action.session) == (symbol, session) and action.ratio is not None:
+        if (action.symbol, action.session) == (symbol, session) and action.ratio not in (None, NO_ACTION):
             return action.ratio
     raise ConfigError(
         f"The ratio of {symbol} on {session} is not known: prices are near no simple ratio there, or nothing is "
@@ -158,6 +158,7 @@ def _actions(bars: pd.DataFrame, data: DataConfig) -> Iterator[ActionSeen]:
     stated = bars["split_ratio"].to_numpy(np.float64) if "split_ratio" in bars else np.full(len(bars), np.nan)
     ratios = {"suspect": suspect, "contradicted": stated, "applied": factors.price, "dismissed": np.ones(len(bars))}
     opened, close = bars["open"].to_numpy(np.float64), bars["close"].to_numpy(np.float64)
+    joins = (bars["symbol"] == bars["symbol"].shift()).to_numpy()
     for state, rows in told.items():
         for row in rows.tolist():
             ratio = float(ratios[state][row])
@@ -167,6 +168,6 @@ def _actions(bars: pd.DataFrame, data: DataConfig) -> Iterator[ActionSeen]:
                     "session": bars["session"].iloc[row].date(),
                     "state": state,
                     "ratio": ratio if np.isfinite(ratio) else None,
-                    "fall": round(float(close[row - 1] / opened[row]), 4),
+                    "fall": round(float(close[row - 1] / opened[row]), 4) if joins[row] else 1.0,
                 }
             )

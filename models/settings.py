@@ -6,6 +6,7 @@ Layers, later ones win: defaults ← configuration file ← environment ← `--s
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ PREFIX = "NOCTURNE_"
 NO_SETTINGS = ("NOCTURNE_ACTOR", "NOCTURNE_WEBHOOK")
 """Variables of ours that set nothing of the configuration."""
 DEFAULT = "default"
+_BY_SYMBOL = ("data.splits", "data.renames")
+"""Settings with a name of the market's below them, written as it is."""
 
 Key = tuple[str, ...]
 
@@ -122,7 +125,8 @@ def _assigned(loader: yaml.SafeLoader, node: yaml.MappingNode, above: Key, uri: 
     _refuse_repeats(node, above, uri)
     loader.flatten_mapping(node)
     for name, value in node.value:
-        key = (*above, str(loader.construct_object(name)))
+        said = loader.construct_object(name)
+        key = (*above, str(said) if isinstance(said, date) else name.value)  # ON and 0700 are names of symbols
         if isinstance(value, yaml.MappingNode) and value.value:
             yield from _assigned(loader, value, key, uri)
         else:
@@ -159,7 +163,9 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[Assignment]:
     read_elsewhere = {*map(storage_variable, StorageConfig.model_fields), *NO_SETTINGS}
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in read_elsewhere:
-            dotted = name.removeprefix(PREFIX).lower().replace("__", ".")
+            *section, last = name.removeprefix(PREFIX).split("__")
+            above = ".".join(section).lower()
+            dotted = f"{above}.{last if above in _BY_SYMBOL else last.lower()}" if section else last.lower()
             yield Assignment.of_text(dotted, environment[name], name)
 
 
@@ -174,7 +180,7 @@ def _from_command_line(assignments: Iterable[str]) -> Iterator[Assignment]:
 def _value(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text  # such as %Y%m%d, which YAML reserves; a text in the wrong place is refused by its field
 
 

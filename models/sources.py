@@ -11,6 +11,7 @@ from models.errors import DeliveryError
 from models.locations import reaching
 
 _GLOB: Final = re.compile(r"[*?\[]")
+_BELOW_HIDDEN: Final = re.compile(r"[/\\][._][^/\\]*[/\\]")
 _UNFINISHED: Final = (".part", ".partial", ".tmp", ".crdownload", "~")
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 """What file systems call that which changes when a file does, the surest first."""
@@ -54,7 +55,8 @@ class Files:
     """A file, all files below a directory or URI prefix, or those that a glob finds; whatever fsspec can open.
 
     In order of the date that `known_at_pattern` finds in their names, then by path; files without the date come last.
-    Hidden files, those that begin with an underscore and unfinished ones (`.part`, `.tmp`) are no deliveries.
+    Files and directories that are hidden or begin with an underscore, and unfinished files (`.part`, `.tmp`), are
+    passed over; a link counts as the file that it leads to.
     """
 
     place: str
@@ -92,8 +94,14 @@ class Files:
             ) from error
         if found is None:
             return None
+        top = len(_GLOB.split(path)[0].rpartition("/")[0] if _GLOB.search(path) else path.rstrip("/"))
         remote = "://" in self.place
-        return {filesystem.unstrip_protocol(path) if remote else path: told for path, told in found.items()}
+        return {
+            filesystem.unstrip_protocol(one) if remote else one: told
+            | ({"type": "file"} if told.get("islink") and filesystem.isfile(one) else {})
+            for one, told in found.items()
+            if not _BELOW_HIDDEN.search(one[top:])  # what lies above is the choice of whoever names the place
+        }
 
     def _order(self, path: str) -> tuple[bool, str]:
         named = re.search(self.known_at_pattern, _name(path)) if self.known_at_pattern else None

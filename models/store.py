@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import fsspec
@@ -38,7 +38,7 @@ from models.errors import StoreError
 from models.facts import VALUES, in_order, repeated_on_arrival, sort_out
 from models.intake import PART_COLUMNS, Intake, Stored, of_daily_bars, of_intraday_bars
 from models.last_known import last_known
-from models.locations import Locations, exists, open_at
+from models.locations import Locations, open_at, write_whole
 from models.records import Account, DeliveryRecord, Finding, Snapshot
 from models.rulings import Rulings
 from models.tables import Table
@@ -117,11 +117,9 @@ class BarsStore:
         """Keep the delivered bytes as `deliveries/<sha256>`; they appear whole or not at all."""
         uri = f"{self.locations.deliveries}/{file.sha256}"
         try:
-            if not exists(uri):
-                with open_at(f"{uri}.part", "wb") as kept:
-                    kept.write(file.data)
-                filesystem, path = fsspec.core.url_to_fs(uri)
-                filesystem.mv(f"{path}.part", path)
+            filesystem, path = fsspec.core.url_to_fs(uri)
+            if not filesystem.exists(path) or filesystem.size(path) != len(file.data):  # a power cut can shorten it
+                write_whole(uri, file.data)
         except OSError as error:
             raise StoreError(
                 f"The delivered file {file.name} cannot be kept at {uri}: {error}. Nothing was ingested. "
@@ -169,6 +167,18 @@ class BarsStore:
         table = pa.Table.from_pandas(bars, schema=_BARS, preserve_index=False)
         self._write_once(self._bars, table, ["symbol", "session", *VALUES], record)
         return self.record(record.model_copy(update={"account": account}), raw, known_at)
+
+    def begun(self, sha256: str) -> datetime | None:
+        """When a delivery arrived whose ingest was interrupted after its first rows; None where none was."""
+        for table in (self._bars, self._intraday):
+            if table.wrote(sha256):
+                sequence = table.read(["sequence"], ds.field("delivery") == sha256)["sequence"]
+                return datetime.fromtimestamp(pc.min(sequence).as_py() / 1_000_000, UTC)
+        if not self._quarantine.wrote(sha256):
+            return None
+        filesystem, path = fsspec.core.url_to_fs(f"{self.locations.deliveries}/{sha256}")
+        kept: datetime = filesystem.modified(path)
+        return kept
 
     def record(self, record: DeliveryRecord, raw: RawDelivery, known_at: Times) -> DeliveryRecord:
         """Add a delivery to the table of deliveries, with all that it takes to read its file in the same way again.

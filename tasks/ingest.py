@@ -66,15 +66,33 @@ def take(
 def new_deliveries(source: Source, config: RetrainConfig) -> tuple[Delivered, ...]:
     """What a source has delivered and the store has not taken, in the order in which it was delivered.
 
-    A delivery that was stopped stands here again: it may have been mended, or released by a level.
+    A delivery that was stopped stands here again: it may have been mended, or released by a level. Not so where a later
+    one has brought its last session: taken now, its rows would count over those.
 
     Raises:
         DeliveryError: the source cannot be listed.
         StoreError: the store cannot be read.
     """
     delivered = source.delivered()
-    known = {one.origin for one in BarsStore(Locations(config.storage)).deliveries() if one.status == "accepted"}
-    return tuple(one for one in delivered if one.origin is None or one.origin not in known)
+    so_far = BarsStore(Locations(config.storage)).deliveries()
+    settled = {
+        one.origin
+        for number, one in enumerate(so_far, start=1)
+        if one.status == "accepted" or _replaced(one, so_far[number:])
+    }
+    return tuple(one for one in delivered if one.origin is None or one.origin not in settled)
+
+
+def _replaced(stopped: DeliveryRecord, later: Sequence[DeliveryRecord]) -> bool:
+    """Whether a later delivery has brought the last session of one that was stopped."""
+    return any(
+        one.status == "accepted"
+        and one.first is not None
+        and one.last is not None
+        and stopped.last is not None
+        and one.first <= stopped.last <= one.last
+        for one in later
+    )
 
 
 def take_each(
@@ -124,10 +142,13 @@ def _take(
     earlier = store.delivery(file.sha256)
     if earlier is not None and earlier.status == "accepted":
         return earlier.repetition
+    if (begun := store.begun(file.sha256)) is not None:
+        now, stated = begun, stated and min(stated, begun)  # what came in between came later
     raw = _parsed(file, Reading.of(config, stated), store)
     times, rule = known_at(raw, raw.reading, now)
     report = _check(raw, times, store, config, now)
     sessions = raw.frame.loc[report.broken == "", "session"]
+    sessions = sessions[sessions <= pd.Timestamp(raw.reading.calendar.date_of(now))]  # a typo is no newest session
     record = DeliveryRecord(
         delivery=file.sha256,
         name=file.name,

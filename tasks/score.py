@@ -69,7 +69,8 @@ def _score(session: date | None, config: RetrainConfig, allow_stale: bool) -> Sc
     locations = Locations(config.storage)
     store = BarsStore(locations)
     version = Ledger(locations).champion_version()
-    day = session or store.last_session()
+    last = store.last_session()
+    day = session or (last and Calendar.of(config.data).session_at_or_before(last))
     if version is None:
         why = "Nothing serves yet: no night has promoted a model. Run `nocturne retrain`."
         return ScoreResult(session=day, version=None, predictions=0, published=False, why=why)
@@ -84,7 +85,7 @@ def _score(session: date | None, config: RetrainConfig, allow_stale: bool) -> Sc
             f"The newest delivery ({stopped[-1]}) was stopped, so the last good bars are those of {day}. Mend and "
             f"deliver it again, or score on the last good bars with --allow-stale."
         )
-    return _publish(day, version, store, config, stale=bool(stopped))
+    return _publish(day, version, store, config, stale=session is None and bool(stopped))
 
 
 @contextmanager

@@ -56,6 +56,17 @@ def test_what_is_suspect_is_listed_until_somebody_has_spoken(config):
     assert [a.state for a in after.actions] == ["applied"]
 
 
+def test_a_dismissal_is_taken_back_with_a_ratio_and_never_as_no_action_again(tmp_path):
+    config = RetrainConfig(storage=StorageConfig(home=str(tmp_path)))
+    bars = split_at(2).assign(timestamp=lambda frame: frame["session"])
+    bars.drop(columns="session").to_csv(tmp_path / "bars.csv", index=False)
+    bring_in(str(tmp_path / "bars.csv"), config, None, datetime(2025, 1, 2, tzinfo=UTC))
+    dismiss("S00000", DAY, "looked genuine", config, RULED)
+    with pytest.raises(ConfigError, match="Name it, for example"):
+        confirm("S00000", DAY, None, "it was a split", config, AFTER)
+    assert confirm("S00000", DAY, 2.0, "it was a split", config, AFTER).ratio == 2.0
+
+
 def test_of_two_rulings_the_later_one_counts(tmp_path):
     rulings = Rulings(Locations(StorageConfig(home=str(tmp_path))))
     for moment, ratio in ((AFTER, NO_ACTION), (RULED, 2.0)):

@@ -225,3 +225,25 @@ def test_the_address_of_a_list_holds_no_password(setting):
 def test_a_recipe_is_another_where_its_models_are(section, setting, value, same):
     changed = RetrainConfig.model_validate({section: {setting: value}})
     assert (recipe_hash(changed, "code") == recipe_hash(RetrainConfig(), "code")) is same
+
+
+def test_symbols_in_a_file_are_what_is_written(tmp_path):
+    """YAML would read ON as true and 0700 as 448."""
+    path = tmp_path / "ours.yaml"
+    path.write_text(
+        "data:\n  renames: {ON: [2009-08-05], 0700: [2014-05-15]}\n  splits: {TRUE: {2010-06-14: 2}}\n"
+        "operation: {must_finish_by: 16:30}\n"
+    )
+    config = load_settings(str(path)).config
+    assert sorted(config.data.renames) == ["0700", "ON"]
+    assert list(config.data.splits) == ["TRUE"]
+    assert config.operation.must_finish_by == "16:30"
+
+
+def test_a_symbol_in_the_environment_keeps_its_case():
+    settings_made = load_settings(environment={"NOCTURNE_DATA__RENAMES__WM": "[2009-08-05]"})
+    assert list(settings_made.config.data.renames) == ["WM"]
+
+
+def test_a_day_that_does_not_exist_is_a_text():
+    assert load_settings(assignments=["data.universe.file=2024-02-30"]).config.data.universe.file == "2024-02-30"

@@ -45,6 +45,23 @@ def test_a_file_is_itself_even_with_the_signs_of_a_glob_in_its_name(folder):
         assert Files(f"{folder}/{name}").delivered() == (Delivered(f"{folder}/{name}"),)
 
 
+def test_what_lies_below_a_hidden_directory_is_passed_over(folder):
+    for name in (".rsync-partial/a.csv", "2024/_temporary/0/part-0.parquet"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("half")
+    assert names(folder) == names(folder.as_uri()) == ["c.csv", "a.csv", "b.csv"]
+    assert names(f"{folder}/**/*.*") == ["c.csv", "a.csv", "b.csv"]
+    assert names(folder / ".rsync-partial") == ["a.csv"]  # named, it is meant
+
+
+def test_a_link_counts_as_the_file_that_it_leads_to(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("store") / "real.csv"
+    elsewhere.write_text("real")
+    (folder / "linked.csv").symlink_to(elsewhere)
+    (folder / "dangling.csv").symlink_to(elsewhere.with_name("gone.csv"))
+    assert names(folder) == names(folder.as_uri()) == ["c.csv", "a.csv", "b.csv", "linked.csv"]
+
+
 def test_the_date_in_the_name_orders_deliveries_and_those_without_one_come_last(tmp_path):
     for name in ("z-2024-01-02.csv", "a-2024-01-03.csv", "0.csv", "m-2023-12-29.csv"):
         (tmp_path / name).touch()

@@ -1,6 +1,7 @@
 """The bars store: append-only facts, each known from a time on; every delivered row is accounted for."""
 
 import json
+import os
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -204,10 +205,19 @@ def test_a_full_place_keeps_no_half_file_and_says_so(desk):
     file = DeliveredFile("prices.csv", b"symbol\n" * 100)
     directory = Path(desk.locations.deliveries)
     directory.mkdir()
-    (directory / f"{file.sha256}.part").symlink_to("/dev/full")
+    (directory / f"{file.sha256}.{os.getpid()}.part").symlink_to("/dev/full")
     with pytest.raises(StoreError, match=r"prices\.csv cannot be kept at .*No space left.*Nothing was ingested"):
         desk.store.keep_file(file)
     assert not (directory / file.sha256).exists()
+
+
+def test_a_kept_file_that_a_power_cut_has_shortened_is_written_again(desk):
+    file = DeliveredFile("prices.csv", b"symbol\n" * 100)
+    desk.store.keep_file(file)
+    (kept,) = Path(desk.locations.deliveries).iterdir()
+    kept.write_bytes(b"")
+    desk.store.keep_file(file)
+    assert kept.read_bytes() == file.data
 
 
 def test_a_place_below_a_file_keeps_nothing_and_says_so(tmp_path):

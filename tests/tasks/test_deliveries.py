@@ -196,3 +196,21 @@ def leave_free(disk: Path, n_bytes: int) -> None:
     room = shutil.disk_usage(disk).free - n_bytes
     with contextlib.suppress(OSError):  # pages that directories take
         stuffing.write_bytes(b"\0" * room)
+
+
+def test_a_stopped_file_is_not_taken_again_once_a_later_one_has_brought_its_session(config, tmp_path):
+    place = tmp_path / "prices"
+    place.mkdir()
+    home = config.storage.home
+    strict = load_settings(
+        assignments=[f"storage.home={home}", PATTERN, "contract.levels.nonpositive_price=stop"]
+    ).config
+    preliminary = bars(DAYS[0], close=3.0)
+    preliminary.loc[1, "open"] = 0.0
+    (place / "a.csv").write_text(preliminary.to_csv(index=False))
+    assert isinstance(bring(strict, place)[1], DeliveryStopped)
+    (place / "b.csv").write_text(text(DAYS[0], close=5.0))
+    bring(strict, place)
+    records, failure = bring(config, place)  # now no rule would stop the first one
+    assert (records, failure) == ([], None)
+    assert BarsStore(Locations(config.storage)).as_known(datetime(2042, 1, 1, tzinfo=UTC))["close"].tolist() == [5, 5]

@@ -6,7 +6,7 @@ import json
 import logging
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 from deltalake import DeltaTable
 
 from models.config import RetrainConfig
+from models.delivered_file import DeliveredFile
 from models.delivery import demo_delivery
 from models.errors import ConfigError, DeliveryError, DeliveryStopped, StoreError
 from models.locations import Locations
@@ -22,6 +23,7 @@ from models.records import Account, DeliveryRecord
 from models.settings import load_settings, shipped
 from models.store import BarsStore
 from tasks.ingest import bring_in, ingest_delivery
+from tasks.snapshot import identify_night
 
 NOW = datetime(2015, 3, 2, 23, tzinfo=UTC)
 END = datetime(2042, 1, 1, tzinfo=UTC)
@@ -488,3 +490,59 @@ def test_deliveries_of_the_same_bars_that_arrive_at_once_lose_and_double_nothing
     assert len(stored) == sum(one.account.accepted + one.account.revised for one in told)
     said = ["symbol", "session", "known_at", "volume"]
     pd.testing.assert_frame_equal(stored[said], in_turn.store.facts()[said])
+
+
+def test_an_interrupted_delivery_is_taken_up_as_of_its_first_try(desk, market, monkeypatch):
+    """Between its two tries another one has revised a bar that it repeats."""
+    last = market["timestamp"].max()
+    earlier, tonight = (
+        market[market["timestamp"] < last],
+        market[market["timestamp"] >= market["timestamp"].unique()[-2]],
+    )
+    desk.ingest(earlier, now=NOW - timedelta(days=2), name="history.csv")
+    with monkeypatch.context() as broken:
+        broken.setattr(BarsStore, "record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            desk.ingest(tonight, now=NOW - timedelta(days=1), name="a.csv")
+    revised = tonight[tonight["timestamp"] < last].assign(volume=lambda frame: frame["volume"] + 1)
+    desk.ingest(revised, now=NOW - timedelta(hours=12), name="b.csv")
+    record = desk.ingest(tonight, now=NOW, name="a.csv")
+    assert (record.account.accepted, record.account.duplicate) == (N_SYMBOLS, N_SYMBOLS)
+    assert record.received_at == NOW - timedelta(days=1)
+    night_before = desk.bars().query("session == session.unique()[-2]")
+    assert (night_before["volume"].to_numpy() == revised["volume"].to_numpy()).all()
+
+
+def test_of_a_delivery_that_has_reached_the_quarantine_only_the_kept_file_says_when_it_came(desk, market, monkeypatch):
+    write = BarsStore._write_once
+
+    def until_the_bars(store, table, *rest):
+        if table.uri == desk.locations.table("bars"):
+            raise KeyboardInterrupt
+        write(store, table, *rest)
+
+    content = with_row(market, open=0.0)
+    monkeypatch.setattr(BarsStore, "_write_once", until_the_bars)
+    with pytest.raises(KeyboardInterrupt):
+        desk.ingest(content)
+    begun = desk.store.begun(DeliveredFile("", as_bytes(content)).sha256)
+    assert abs(begun - datetime.now(UTC)) < timedelta(minutes=5)
+    assert desk.store.begun("another") is None
+
+
+def test_a_typo_of_a_date_is_no_newest_session(desk, market):
+    typo = with_row(market, timestamp="2015-12-02")
+    desk.stopped(typo, "contract.levels.future_session=stop")
+    (record,) = desk.store.deliveries()
+    assert record.last < NOW.date()
+
+
+def test_a_row_of_a_day_without_a_session_does_not_hold_up_the_night(desk, market):
+    friday, saturday = "2015-02-27", "2015-02-28"
+    assert market["timestamp"].astype(str).max() <= friday
+    desk.ingest(market, name="history.csv")
+    lone = with_row(market, row=len(market) - 1, timestamp=saturday).tail(1)
+    desk.ingest(lone, "contract.levels.not_a_session=warn", "contract.levels.completeness=warn", name="lone.csv")
+    assert desk.store.last_session() == date(2015, 2, 28)
+    night = identify_night(None, desk.config(), NOW, write=False)
+    assert night.snapshot.session < date(2015, 2, 28)
