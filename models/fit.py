@@ -30,6 +30,8 @@ _SMALL: Final = 0.1
 """Of their ordinary size: the bounded heads' kernels while their gradients are measured."""
 _STEPS_AT_ONCE: Final = 256
 """Steps in one call of the compiled loop; between two calls the clock and the losses are looked at."""
+_VALIDATED_AT_ONCE: Final = 32_768
+"""Rows; all of a large universe's would take more memory than their summaries."""
 _XLA_FROM: Final = 100_000
 """Training rows; with fewer, compilation takes longer than the shorter steps save (docs/model.md)."""
 _EXPLODED: Final = 100.0
@@ -284,7 +286,11 @@ class _Loop:
 
     def validation_losses(self) -> dict[str, float]:
         """Loss of the members' average, which is what serves: val_loss and val_<head>."""
-        losses = {head: float(loss) for head, loss in self._averaged_losses(self.material.validation).items()}
+        rows = self.material.validation
+        blocks = np.split(rows, range(_VALIDATED_AT_ONCE, len(rows), _VALIDATED_AT_ONCE))
+        parts = [self._averaged_losses(block) for block in blocks]
+        sizes = [len(block) for block in blocks]
+        losses = {head: float(np.average([part[head] for part in parts], weights=sizes)) for head in parts[0]}
         total = sum(self.head_weights[head] * loss for head, loss in losses.items())
         return {"val_loss": total, **{f"val_{head}": loss for head, loss in losses.items()}}
 

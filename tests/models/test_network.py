@@ -377,3 +377,11 @@ def test_the_line_keeps_the_promise_of_each_loss(fitted):
     volatility, magnitude = (material.targets.volatility[material.train], material.targets.magnitude[material.train])
     assert np.mean(volatility**2 / np.exp(line + offset.intercepts["volatility"]) ** 2) == pytest.approx(1, rel=1e-4)
     assert np.exp(line + offset.intercepts["magnitude"]).mean() == pytest.approx(magnitude.mean(), rel=1e-4)
+
+
+def test_validation_in_blocks_gives_the_mean_over_all_rows(fitted, monkeypatch):
+    config, _, material, _, _ = fitted
+    loop = _Loop(material, config)
+    whole = loop.validation_losses()
+    monkeypatch.setattr("models.fit._VALIDATED_AT_ONCE", len(material.validation) // 3 + 1)
+    assert loop.validation_losses() == pytest.approx(whole, rel=1e-6)
