@@ -274,6 +274,11 @@ class BarsStore:
         last: date | None = pc.max(self._bars.read(["session"])["session"]).as_py()
         return last
 
+    def newest_session(self, data: DataConfig) -> date | None:
+        """The exchange's session of the newest bar; one of a day without a session counts to the session before."""
+        last = self.last_session()
+        return last and Calendar.of(data).session_at_or_before(last)
+
     def as_known(
         self,
         as_of: datetime,

@@ -148,7 +148,8 @@ def _take(
     times, rule = known_at(raw, raw.reading, now)
     report = _check(raw, times, store, config, now)
     sessions = raw.frame.loc[report.broken == "", "session"]
-    sessions = sessions[sessions <= pd.Timestamp(raw.reading.calendar.date_of(now))]  # a typo is no newest session
+    if report.stopped_by:  # a mistyped date is not what the store waits for
+        sessions = sessions[sessions <= pd.Timestamp(raw.reading.calendar.date_of(now))]
     record = DeliveryRecord(
         delivery=file.sha256,
         name=file.name,

@@ -69,8 +69,7 @@ def _score(session: date | None, config: RetrainConfig, allow_stale: bool) -> Sc
     locations = Locations(config.storage)
     store = BarsStore(locations)
     version = Ledger(locations).champion_version()
-    last = store.last_session()
-    day = session or (last and Calendar.of(config.data).session_at_or_before(last))
+    day = session or store.newest_session(config.data)
     if version is None:
         why = "Nothing serves yet: no night has promoted a model. Run `nocturne retrain`."
         return ScoreResult(session=day, version=None, predictions=0, published=False, why=why)

@@ -54,8 +54,7 @@ def identify_night(session: date | None, config: RetrainConfig, now: datetime, w
     """The night of a session, seen from this moment; `write` leaves its rows for the stages that follow."""
     locations = Locations(config.storage)
     store = BarsStore(locations)
-    last = store.last_session()
-    session = session or (last and Calendar.of(config.data).session_at_or_before(last))
+    session = session or store.newest_session(config.data)
     if session is None:
         raise DeliveryError(
             f"No bars in {locations.table('bars')}: there is nothing to train on. "
