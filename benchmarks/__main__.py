@@ -1,7 +1,7 @@
 """All benchmarks, one after the other, each in a process of its own; writes benchmarks/RESULTS.md.
 
 Run: `python -m benchmarks`, or with the names of some, as in `python -m benchmarks preparation scaling`; the others
-then keep what they came to before.
+then keep what they came to before, and so does one that is skipped because the machine lacks what it measures.
 """
 
 import argparse
@@ -23,6 +23,7 @@ BENCHMARKS: Final = (
     "scaling",
     "night",
     "gpu",
+    "gpu_night",
 )
 RESULTS: Final = ROOT / "benchmarks" / "RESULTS.md"
 HEAD: Final = """# How fast, and against what
@@ -41,7 +42,9 @@ def main() -> None:
         arguments.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     known = recorded(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in names:
-        known[name] = table(run(name))
+        result = run(name)
+        if name not in known or result.failed or not result.skipped:
+            known[name] = table(result)
         RESULTS.write_text("\n".join([HEAD, *(known[one] for one in BENCHMARKS if one in known)]))
 
 
@@ -58,8 +61,8 @@ def run(name: str) -> Result:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--record", str(record)]
         done = subprocess.run(command, cwd=ROOT, check=False)
         if done.returncode:
-            failed = f"failed with exit status {done.returncode}"
-            return Result(name=name, question="", baseline="", sizes="", skipped=failed)
+            why = f"failed with exit status {done.returncode}"
+            return Result(name=name, question="", baseline="", sizes="", skipped=why, failed=True)
         return Result.model_validate_json(record.read_text())
 
 

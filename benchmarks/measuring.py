@@ -116,7 +116,9 @@ class Result(Record):
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     skipped: str = ""
-    """Why it was not run; empty when it was."""
+    """Why there are no figures; empty when there are."""
+    failed: bool = False
+    """Whether that is a fault, not something that this machine lacks."""
     machine: str = ""
     seconds: float = 0.0
 

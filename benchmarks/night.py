@@ -34,10 +34,8 @@ def measure() -> Result:
     files = gold_panel()
     with tempfile.TemporaryDirectory(prefix="night-") as directory:
         store = Path(directory, "store")
-        nocturne(store, "ingest", *map(str, files))
-        last = nocturne(store, "retrain", "--dry-run")["session"]
-        before = Calendar.of(DataConfig()).after(date.fromisoformat(last), -1)
-        nocturne(store, "retrain", "--session", str(before), "--no-promote")  # trains the recipe folds
+        before = stored(store, files)
+        nocturne(store, "retrain", "--session", before, "--no-promote")  # trains the recipe folds
         bare = in_own_process("benchmarks.night", "--bare", copy_of(store, "bare"))
         alone = night(copy_of(store, "alone"))
         with server(Path(directory, "prefect")) as running:
@@ -60,6 +58,13 @@ def measure() -> Result:
     )
 
 
+def stored(store: Path, files: tuple[Path, ...]) -> str:
+    """Ingests the files; the last session but one."""
+    nocturne(store, "ingest", *map(str, files))
+    last = nocturne(store, "retrain", "--dry-run")["session"]
+    return str(Calendar.of(DataConfig()).after(date.fromisoformat(last), -1))
+
+
 def nocturne(home: Path, *arguments: str, **environment: str) -> dict[str, Any]:
     """A command's JSON."""
     process = {**os.environ, "NOCTURNE_HOME": str(home), **environment}
@@ -73,13 +78,14 @@ def copy_of(store: Path, name: str) -> Any:
     return shutil.copytree(store, store.with_name(name))
 
 
-def night(home: Path, **environment: str) -> dict[str, Any]:
+def night(home: Path, *arguments: str, **environment: str) -> dict[str, Any]:
     """Seconds of a night by stage, and of its whole command."""
     began = time.perf_counter()
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
-    result = nocturne(home, "retrain", *settings, **environment)
+    result = nocturne(home, "retrain", *settings, *arguments, **environment)
     wall = time.perf_counter() - began
-    return {**result["timings"], "wall": wall, "rows": result["snapshot"]["rows"], "verdict": result["verdict"]}
+    told = {key: result[key] for key in ("verdict", "version")}
+    return {**result["timings"], **told, "wall": wall, "rows": result["snapshot"]["rows"]}
 
 
 def added(case: str, base: Sample, one: Mapping[str, Any], at_most: float) -> Row:

@@ -20,7 +20,7 @@ import pandas as pd
 import tensorflow as tf
 
 from models.dataset import Dataset
-from models.fit import Course, Material, Progress, fit
+from models.fit import Course, Material, Progress, fit, settle
 from models.locations import Locations, exists, open_at, write_whole
 from models.panel import Float32Array, IntArray
 from models.records import FoldRecord, Record
@@ -65,6 +65,7 @@ def recipe_folds(
         locations: Where folds are kept.
         progress: For each split, what is told of its epochs if it has to be trained.
     """
+    settle(dataset.config.training)  # a kept fold is the first to compute: the candidate's threads would be fixed by it
     return tuple(
         _fold(dataset, split, seen, recipe, locations, progress(split) if progress else None)
         for split in dataset.plan.folds
