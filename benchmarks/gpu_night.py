@@ -37,8 +37,8 @@ def measure() -> Result:
         baseline=f"the same nights on the CPU of that machine, with {CORES} threads",
         sizes=f"pooksoft_sp500_daily, {on_gpu[0]['rows']:,} bars; one night each",
         rows=tuple(
-            Row.of_times(f"{name}: {told}", *(Sample(values=(one[part],)) for one in pair))
-            for name, *pair in zip(NIGHTS, on_cpu, on_gpu, strict=True)
+            Row.of_times(f"{name}: {told}", Sample(values=(theirs[part],)), Sample(values=(ours[part],)))
+            for name, theirs, ours in zip(NIGHTS, on_cpu, on_gpu, strict=True)
             for part, told in PARTS.items()
         ),
         notes=(

@@ -25,8 +25,8 @@ from tests.real_prefect import server
 NOCTURNE: Final = str(Path(sys.executable).with_name("nocturne"))
 SETTINGS: Final = ("gate.first_champion=healthy",)
 STAGES: Final = ("snapshot", "targets", "train", "evaluate", "gate")
-BESIDE: Final = ("drift", "ingest", "decide", "score", "report")
-"""What a night does besides: promotion with registry and clean process, predictions, page."""
+BESIDE: Final = ("drift", "ingest", "folds", "decide", "score", "report")
+"""What a night does besides: folds that are not stored, promotion with registry and clean process, predictions, page."""
 
 
 def measure() -> Result:
