@@ -60,14 +60,16 @@ def measure() -> Result:
     )
 
 
-def require_gpu() -> None:
-    """Looked for in a process of its own: the one that asks must not hold the GPU.
+def require_gpu() -> str:
+    """Name of the GPU, asked in a process of its own: a process that looks at a GPU holds it.
 
     Raises:
         Skipped: TensorFlow finds none.
     """
-    if not in_own_process("benchmarks.gpu", "--find")["gpus"]:
+    names: list[str] = in_own_process("benchmarks.gpu", "--find")["gpus"]
+    if not names:
         raise Skipped("TensorFlow finds no GPU here")
+    return names[0]
 
 
 def told(path: Path, device: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +128,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--find"]:
         import tensorflow as tf
 
-        print(json.dumps({"gpus": len(tf.config.list_physical_devices("GPU"))}))
+        details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+        print(json.dumps({"gpus": [one.get("device_name", "GPU") for one in details]}))
     elif sys.argv[1:2] == ["--fit"]:
         if sys.argv[3] == "cpu":
             os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -44,6 +44,8 @@ RECIPES: Final[Mapping[str, dict[str, Any]]] = {
     "mse, huber, unweighted": {"training": {**_ORIGINS_LOSSES, "gradient_shares": None}},
     "gradient shares 1 : 1 : 1": {"training": {"gradient_shares": {"direction": 1, "volatility": 1, "magnitude": 1}}},
     "step 1e-3": {"training": {"learning_rate": 1e-3}},
+    "hidden layer of 64": {"network": {"hidden": [64]}},
+    "no hidden layer": {"network": {"hidden": []}},
 }
 
 

@@ -26,7 +26,7 @@ NOCTURNE: Final = str(Path(sys.executable).with_name("nocturne"))
 SETTINGS: Final = ("gate.first_champion=healthy",)
 STAGES: Final = ("snapshot", "targets", "train", "evaluate", "gate")
 BESIDE: Final = ("drift", "ingest", "folds", "decide", "score", "report")
-"""What a night does besides: folds that are not stored, promotion with registry and clean process, predictions, page."""
+"""What a night does besides: folds that are not stored, promotion with registry and clean process, scores, page."""
 
 
 def measure() -> Result:
