@@ -112,8 +112,11 @@ class _Ranking(NamedTuple):
     @classmethod
     def of(cls, panel: Panel, targets: Targets, parts: Parts, summaries: Float32Array) -> "_Ranking":
         """Rank one session in `targets.reach`: the labels of those between tell little that is new."""
-        rows = np.unique(np.concatenate([training_rows for training_rows, _ in parts]))
-        rows = rows[(panel.session[rows] % targets.reach == 0) & ~np.isnan(targets.direction[rows])]
+        ranked = np.zeros(len(panel.session), bool)
+        for training_rows, _ in parts:
+            ranked[training_rows] = True
+        ranked &= (panel.session % targets.reach == 0) & ~np.isnan(targets.direction)
+        rows = np.flatnonzero(ranked)
         rows = rows[np.argsort(panel.session[rows], kind="stable")]
         sessions, first = np.unique(panel.session[rows], return_index=True)
         wins, pairs = np.zeros((len(sessions), summaries.shape[1])), np.zeros(len(sessions))
@@ -229,7 +232,9 @@ def _logistic(features: FloatArray, label: FloatArray, training_rows: IntArray, 
     if len(np.unique(label[fitted])) < 2:
         predicted[known] = np.mean(label[fitted]) if len(fitted) else 0.5
         return predicted
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(features[fitted], label[fitted])
+    model = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky")).fit(
+        features[fitted], label[fitted]
+    )
     if known.any():
         predicted[known] = model.predict_proba(features[rows[known]])[:, 1]
     return predicted

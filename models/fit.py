@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +30,7 @@ _PROBE_ROWS: Final = 4096
 _SMALL: Final = 0.1
 """Of their ordinary size: the bounded heads' kernels while their gradients are measured."""
 _STEPS_AT_ONCE: Final = 256
-"""Steps in one call of the compiled loop; between two calls the clock and the losses are looked at."""
+"""Steps in one call of the compiled loop at most; between two calls the clock and the losses are looked at."""
 _VALIDATED_AT_ONCE: Final = 32_768
 """Rows; all of a large universe's would take more memory than their summaries."""
 _XLA_FROM: Final = 100_000
@@ -244,15 +245,14 @@ class _Loop:
         self._pass = tf.function(self._steps, autograph=False, jit_compile=xla, reduce_retracing=not xla)
 
     def epoch(self, batches: Any, epoch: int, clock: _Clock) -> float:
-        """One pass over (steps, batch) row indices → mean weighted loss; cut short when the time is over.
+        """One pass over (calls, steps, batch) row indices → mean weighted loss; cut short when the time is over.
 
         Raises:
             TrainingFailed: a batch's loss is not finite, or many times what training began with.
         """
         losses: list[float] = []
-        for first in range(0, len(batches), _STEPS_AT_ONCE):
-            some = batches[first : first + _STEPS_AT_ONCE]
-            losses += self._pass(some).numpy().tolist()
+        for steps in batches:
+            losses += self._pass(steps).numpy().tolist()
             self.first_loss = self.first_loss or losses[0]
             bad = [step for step, loss in enumerate(losses) if not abs(loss) <= _EXPLODED * abs(self.first_loss)]
             if bad:
@@ -275,6 +275,7 @@ class _Loop:
 
     def _exploded(self, loss: float, epoch: int, step: int, batches: Any) -> str:
         """Says which batch it was and what is extreme in it."""
+        batches = tf.reshape(batches, (-1, batches.shape[-1]))
         summaries, targets = self._at(batches[step])
         largest = [f"|summary| {np.abs(summaries).max():.3g}"]
         largest += [f"{head} target {np.max(targets[head]):.3g}" for head in self.bounded]
@@ -392,6 +393,11 @@ def _optimizer(trunk: keras.Model, training: TrainingConfig) -> keras.optimizers
 
 
 def _batches(rows: IntArray, size: int) -> Any:
-    """(steps, batch) of shuffled rows; the few that do not fill a batch wait for the next epoch's shuffle."""
+    """(calls, steps, batch) of shuffled rows; the few that are left over wait for the next epoch's shuffle.
+
+    All calls have as many steps: another number of them would be another loop to compile.
+    """
     size = min(size, len(rows))
-    return tf.constant(rows[: len(rows) // size * size].reshape(-1, size), tf.int32)
+    calls = math.ceil(len(rows) // size / _STEPS_AT_ONCE)
+    steps = len(rows) // size // calls
+    return tf.constant(rows[: calls * steps * size].reshape(calls, steps, size), tf.int32)

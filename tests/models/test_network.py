@@ -23,7 +23,7 @@ tf = pytest.importorskip("tensorflow")
 
 from models.card import ModelCard, read_card  # noqa: E402
 from models.export import export_candidate  # noqa: E402
-from models.fit import Material, _Loop, _pays_for_xla, fit, settle  # noqa: E402
+from models.fit import Material, _batches, _Loop, _pays_for_xla, fit, settle  # noqa: E402
 from models.network import BoundedHead, build_served, build_trunk  # noqa: E402
 from models.offset import Standardisation, fit_direction_line, fit_offset  # noqa: E402
 from models.serving import ServedModel, disagreement  # noqa: E402
@@ -150,6 +150,17 @@ def test_a_loss_that_explodes_names_its_batch_and_what_is_extreme_in_it(fitted, 
     config, _, material, _, _ = fitted
     with pytest.raises(TrainingFailed, match=r"epoch \d+, batch \d+ of \d+; it began with .*volatility target"):
         fit(material, config)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 300, 256 * 8, 257 * 8, 1139 * 8 + 5, 66_049 * 8])
+def test_every_call_of_the_compiled_loop_takes_as_many_steps_and_few_rows_wait(rows):
+    shuffled = np.random.default_rng(1).permutation(rows)
+    batches = _batches(shuffled, 8)
+    calls, steps, size = batches.shape
+    assert steps <= 256
+    assert size == min(8, rows)
+    np.testing.assert_array_equal(np.ravel(batches), shuffled[: calls * steps * size])
+    assert rows - calls * steps * size < size * calls <= size + rows / 256
 
 
 def test_a_fit_ends_in_the_middle_of_an_epoch_when_its_time_is_over(fitted, monkeypatch):
