@@ -102,7 +102,9 @@ def _serve(listener: socket.socket) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # returns when the parent's end of the pipe closes, however the parent ended
+    # Nothing comes before the parent's end of the pipe closes, however the parent ended. Read without sys.stdin, whose
+    # lock would make this process abort if it ends by itself.
+    os.read(0, 1)
     os._exit(1)
 
 

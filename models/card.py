@@ -24,6 +24,8 @@ class ModelCard(Record):
     """What each bounded head predicts: mean, median or root mean square."""
     epochs: int
     members: int
+    relative: bool | None = None
+    """Whether its direction is told against the universe; None in models from before this was noted."""
     config: dict[str, Any]
     """The night's configuration without its storage."""
 

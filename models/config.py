@@ -517,6 +517,16 @@ class GateConfig(Section):
     policy: Literal["non_inferior", "always_if_healthy", "manual"] = "non_inferior"
     """When a candidate replaces the champion."""
 
+    @model_validator(mode="after")
+    def _can_be_enough(self) -> Self:
+        if self.evidence_sessions < self.min_evidence_sessions:
+            raise ValueError(
+                f"gate.evidence_sessions = {self.evidence_sessions} is less than gate.min_evidence_sessions = "
+                f"{self.min_evidence_sessions}, so every night would be kept for too little history. "
+                f"Raise the first or lower the second."
+            )
+        return self
+
 
 class OperationConfig(Section):
     """How a night is run. Left out of the configuration hash: it changes no answer."""

@@ -188,8 +188,8 @@ class Parquet:
     def cells(self, columns: list[str]) -> Cells:
         with _damage_told(self.name):
             table = self._file.read(columns=columns)
-        plain = [field.with_type(_plain(field.type)) for field in table.schema]
-        return Cells(table.cast(pa.schema(plain)), np.ones(table.num_rows, np.bool_))
+        readable = pa.table([_readable(column) for column in table.columns], table.column_names)
+        return Cells(readable, np.ones(table.num_rows, np.bool_))
 
     def raw(self, lines: Lines) -> list[str]:
         rows = self._file.read().take(pa.array(lines - 1)).to_pylist()
@@ -287,5 +287,14 @@ def _for_json(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _readable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Dictionaries as their values, and bytes as text in the encodings that CSV has: UTF-8, or else Latin-1."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        return column
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = [None if cell is None else cell.decode("latin-1") for cell in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])

@@ -13,6 +13,8 @@ from models.locations import reaching
 _GLOB: Final = re.compile(r"[*?\[]")
 _BELOW_HIDDEN: Final = re.compile(r"[/\\][._][^/\\]*[/\\]")
 _UNFINISHED: Final = (".part", ".partial", ".tmp", ".crdownload", "~")
+_ABOUT_OTHERS: Final = (".md5", ".sha1", ".sha256", ".sha512", ".asc", ".sig")
+"""Checksums and signatures that lie beside what they belong to."""
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
 """What file systems call that which changes when a file does, the surest first."""
 
@@ -55,8 +57,8 @@ class Files:
     """A file, all files below a directory or URI prefix, or those that a glob finds; whatever fsspec can open.
 
     In order of the date that `known_at_pattern` finds in their names, then by path; files without the date come last.
-    Files and directories that are hidden or begin with an underscore, and unfinished files (`.part`, `.tmp`), are
-    passed over; a link counts as the file that it leads to.
+    Files and directories that are hidden or begin with an underscore, unfinished files (`.part`, `.tmp`), checksums
+    and signatures (`.md5`, `.sig`) are passed over; a link counts as the file that it leads to.
     """
 
     place: str
@@ -124,7 +126,8 @@ def _name(path: str) -> str:
 
 def _is_delivery(path: str, told: dict[str, Any]) -> bool:
     name = _name(path)
-    return told.get("type") == "file" and not name.startswith((".", "_")) and not name.endswith(_UNFINISHED)
+    passed_over = name.startswith((".", "_")) or name.lower().endswith((*_UNFINISHED, *_ABOUT_OTHERS))
+    return told.get("type") == "file" and not passed_over
 
 
 def _version(told: dict[str, Any]) -> str:

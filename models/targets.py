@@ -73,8 +73,13 @@ def _ahead(values: FloatArray, steps: int, ends: np.ndarray) -> FloatArray:
     return later
 
 
+def is_relative(panel: Panel, config: TargetsConfig) -> bool:
+    """Whether direction is told against the universe: where that is asked and the universe is large enough."""
+    return config.direction == "relative" and panel.relative
+
+
 def _direction(total: FloatArray, panel: Panel, config: TargetsConfig) -> FloatArray:
-    if config.direction == "relative" and panel.relative:
+    if is_relative(panel, config):
         universe = pd.Series(np.where(panel.member, total, np.nan))
         total = total - universe.groupby(panel.session).transform("median").to_numpy()
     return np.where(np.isfinite(total) & (total != 0), (total > 0).astype(np.float64), np.nan)

@@ -8,6 +8,7 @@ from prefect import task
 
 from models.baselines import baselines
 from models.calendar import Calendar
+from models.card import ModelCard
 from models.config import RetrainConfig
 from models.dataset import Dataset
 from models.features import summaries, summary_names
@@ -22,6 +23,7 @@ from models.records import CandidateRecord, Check, Finding, Record
 from models.registry import Registry
 from models.serving import ServedModel, disagreement
 from models.slices import dollar_volume
+from models.targets import is_relative
 from tasks.outside import RETRIED
 from tasks.run_log import sum_up
 
@@ -125,12 +127,20 @@ def champion_evidence(version: str, night: NightRecord, dataset: Dataset, config
         trained_until=trained_until,
         stored=stored,
         fresh=model.predict(dataset.panel, rows),
-        incomparable=asked_differently(model.card.retrain_config, config),
+        incomparable=asked_differently(model.card, config, is_relative(dataset.panel, config.targets)),
     )
 
 
-def asked_differently(champion: RetrainConfig, candidate: RetrainConfig) -> str:
-    """What the two models answer differently, in words; empty when they can be compared row by row."""
+def asked_differently(card: ModelCard, candidate: RetrainConfig, relative: bool) -> str:
+    """What the two models answer differently, in words; empty when they can be compared row by row.
+
+    Args:
+        card: The champion's.
+        candidate: Configuration of the night.
+        relative: Whether the candidate's direction is told against the universe.
+    """
+    champion = card.retrain_config
+    directions = ("absolute", "relative")
     pairs = {
         "data.exchange": (champion.data.exchange, candidate.data.exchange),
         "data.universe": (champion.data.universe.in_words, candidate.data.universe.in_words),
@@ -138,6 +148,7 @@ def asked_differently(champion: RetrainConfig, candidate: RetrainConfig) -> str:
         "targets.entry": (champion.targets.entry, candidate.targets.entry),
         "targets.direction": (champion.targets.direction, candidate.targets.direction),
         "network.heads": (champion.network.heads, candidate.network.heads),
+        "direction": (directions[relative if card.relative is None else card.relative], directions[relative]),
     }
     return ", ".join(f"{name} {ours} against {theirs}" for name, (theirs, ours) in pairs.items() if ours != theirs)
 

@@ -19,6 +19,7 @@ from models.quiet import load_tensorflow
 from models.records import CandidateRecord, FoldRecord
 from models.scratch import scratch
 from models.splits import Split
+from models.targets import is_relative
 from tasks.run_log import run_log, sum_up
 from tasks.targets import TargetsRecord
 
@@ -85,6 +86,7 @@ def _fit(files: NightFiles, config: RetrainConfig, deadline: datetime | None) ->
         session=str(night.snapshot.session),
         trained_until=str(dataset.trained_until),
         epochs=fitted.epochs,
+        relative=is_relative(dataset.panel, config.targets),
     )
     golden = next(windows(dataset.panel, dataset.fresh[-GOLDEN_ROWS:], config.network.window))
     with scratch("candidate") as directory:

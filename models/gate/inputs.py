@@ -5,6 +5,7 @@ Below an exported model lies `gate/`: `inputs.json`, the rows of the champion an
 what it has read; whoever asks again later does the same.
 """
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,13 +115,15 @@ def ask_gate(inputs: GateInputs, frames: GateFrames) -> Verdict:
 
 
 def processor() -> str:
-    """Kind of this machine's processor."""
+    """Kind of this machine's processor, and the kernels that linear algebra was told to take in place of its own."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # no Linux
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    kind = next(named, platform.processor() or platform.machine())
+    kernels = os.environ.get("OPENBLAS_CORETYPE")
+    return f"{kind}, OPENBLAS_CORETYPE={kernels}" if kernels else kind
 
 
 def write_inputs(directory: Path, inputs: GateInputs, others: Mapping[str, pd.DataFrame]) -> None:

@@ -59,6 +59,16 @@ def test_a_damaged_database_is_named_with_what_to_do(tmp_path):
         server.wait()
 
 
+def test_a_server_that_cannot_start_says_why_and_does_not_abort():
+    command = [sys.executable, "-m", "flows.temporary_server", "999"]  # no such file descriptor
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        said = server.stderr.read()
+    assert "Bad file descriptor" in said
+    assert "Fatal Python error" not in said
+    assert server.returncode == 1
+
+
 def test_a_prefect_of_the_users_own_is_left_alone(tmp_path):
     environment = {"PREFECT_API_URL": "http://prefect.example/api"}
     assert start_prefect(Locations(StorageConfig(home=str(tmp_path))), environment) is None

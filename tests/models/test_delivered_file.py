@@ -72,6 +72,19 @@ def test_the_same_rows_come_out_of_every_dress(data):
     assert rows(data) == [("A", "1.5"), ("B", "2")]
 
 
+@pytest.mark.parametrize(
+    ("cells", "read"),
+    [([b"A", b"\xc3\x9c", None], ["A", "Ü", None]), ([b"A", b"\xdc", None], ["A", "Ü", None])],
+    ids=["UTF-8", "Latin-1"],
+)
+def test_bytes_in_a_parquet_file_are_text_as_in_csv(cells, read):
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"close": ["1", "2", "3"], "symbol": pa.array(cells, pa.binary())}), stream)
+    table = opened(stream.getvalue())
+    assert table.cells(["symbol", "close"]).table["symbol"].to_pylist() == read
+    assert json.loads(table.raw(np.array([2]))[0])["close"] == "2"
+
+
 def test_the_content_decides_and_not_the_name(tmp_path):
     path = tmp_path / "prices.parquet"
     path.write_bytes(gzip.compress(TEXT.encode()))

@@ -158,6 +158,7 @@ def test_yaml_that_no_setting_can_be_is_refused_and_says_why(write, text, said):
         ("contract.levels.missing_value=warn", "Allowed: stop or quarantine"),
         ("contract.levels.not_finite=warn", "Allowed: stop or quarantine"),
         ("contract.levels.nonpositive_price=wait", "Allowed: stop or quarantine or warn"),
+        ("gate.evidence_sessions=30", "less than gate.min_evidence_sessions = 40"),
     ],
 )
 def test_what_only_a_later_stage_would_use_is_refused_at_once(assignment, said):

@@ -13,7 +13,17 @@ DATED = r"(\d{4}-\d{2}-\d{2})"
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    for name in ("b.csv", "a.csv", "2024/c.csv", ".hidden.csv", "_SUCCESS", "d.csv.part", "e.tmp"):
+    for name in (
+        "b.csv",
+        "a.csv",
+        "2024/c.csv",
+        ".hidden.csv",
+        "_SUCCESS",
+        "d.csv.part",
+        "e.tmp",
+        "a.csv.MD5",
+        "a.sig",
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"in {name}")

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from models.card import ModelCard
 from models.config import RetrainConfig, StorageConfig
 from models.ledger import Ledger
 from models.locations import Locations
@@ -68,9 +69,27 @@ def test_a_first_champion_has_no_anchor(config, night):
     assert anchor_version(None, night, config) is None
 
 
+def card_of(config: RetrainConfig, relative: bool | None = True) -> ModelCard:
+    return ModelCard.of(
+        config,
+        {},
+        version="v",
+        recipe="r",
+        session="2020-06-29",
+        trained_until="2020-03-31",
+        epochs=1,
+        relative=relative,
+    )
+
+
 def test_another_universe_is_another_question_and_a_longer_list_is_not(config):
     asked = RetrainConfig.model_validate({"data": {"universe": {"file": "members.csv", "min_history": 252}}})
-    assert asked_differently(config, config) == asked_differently(asked, asked) == ""
-    assert asked_differently(config, asked) == (
+    assert asked_differently(card_of(config), config, True) == asked_differently(card_of(asked), asked, True) == ""
+    assert asked_differently(card_of(config), asked, True) == (
         "data.universe file members.csv and min_history 252 against all symbols"
     )
+
+
+def test_a_universe_that_became_large_enough_for_relative_direction_is_another_question(config):
+    assert asked_differently(card_of(config, False), config, True) == "direction relative against absolute"
+    assert asked_differently(card_of(config, None), config, True) == ""  # a model from before this was noted

@@ -17,6 +17,7 @@ from models.gate.inputs import (
     GateInputs,
     ask_again,
     ask_gate,
+    processor,
     read_inputs,
     read_verdict,
     write_inputs,
@@ -113,3 +114,10 @@ def test_an_agreement_that_is_no_number_is_kept_and_does_not_pass(frame, gathere
     write_inputs(tmp_path, inputs, {})
     verdict = ask_gate(read_inputs(tmp_path), GateFrames(frame, {}))
     assert not next(check for check in verdict.checks if check.name == "agreement").passed
+
+
+def test_other_kernels_than_the_processors_own_are_another_kind_of_processor(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    own = processor()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert processor() == f"{own}, OPENBLAS_CORETYPE=Haswell"
