@@ -25,8 +25,8 @@ DIRECTION_RIDGES: Final = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Penalties for direction, from nearly none to nearly no line; the validation sessions choose."""
 _FLOOR: Final = 1e-4
 """A realised volatility below one basis point counts as this; its logarithm would be an outlier, or not exist."""
-_BLOCK: Final = 200_000
-"""Rows in float64 at a time."""
+_BLOCK: Final = 8192
+"""Rows in float64 at a time: few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)

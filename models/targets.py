@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from models.config import TargetsConfig
-from models.panel import BoolArray, FloatArray, Panel
+from models.panel import BAR_COLUMNS, BoolArray, FloatArray, Panel
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,19 @@ def label_reach(config: TargetsConfig) -> int:
 
 def _horizon_returns(panel: Panel, config: TargetsConfig) -> FloatArray:
     """(h, M) daily log returns from the entry price on; NaN where the series ends or a bar is absent."""
-    log_prices = np.log(np.where(panel.present[:, None], panel.bars[:, :4].astype(np.float64), np.nan))
-    log_open, log_close = log_prices[:, 0], log_prices[:, 3]
+    log_close = _log_prices(panel, "close")
     delay = int(config.entry == "next_close")
     ends = panel.offsets[panel.series + 1]
     levels = [_ahead(log_close, step + delay, ends) for step in range(config.horizon_sessions + 1)]
     if config.entry == "next_open":
-        levels[0] = _ahead(log_open, 1, ends)
+        levels[0] = _ahead(_log_prices(panel, "open"), 1, ends)
     return np.diff(np.stack(levels), axis=0)
+
+
+def _log_prices(panel: Panel, name: str) -> FloatArray:
+    """(M,) logarithm of one of the prices; NaN where the bar is absent."""
+    prices = panel.bars[:, BAR_COLUMNS.index(name)].astype(np.float64)
+    return np.log(np.where(panel.present, prices, np.nan))
 
 
 def _ahead(values: FloatArray, steps: int, ends: np.ndarray) -> FloatArray:
