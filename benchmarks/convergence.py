@@ -27,7 +27,8 @@ SESSIONS: Final = 640
 EDGE: Final = 0.3
 SEEDS: Final = (1, 2)
 CONFIG: Final = RetrainConfig(
-    training=TrainingConfig(validation_sessions=125, deterministic=False), gate=GateConfig(evidence_sessions=40)
+    training=TrainingConfig(validation_sessions=125, deterministic=False),
+    gate=GateConfig(evidence_sessions=40, min_different_recipe_sessions=40),
 )
 """Half a year of validation: less luck in which of two losses is the lower. Keras is slower when deterministic."""
 LSTM_UNITS: Final = 64

@@ -525,6 +525,12 @@ class GateConfig(Section):
                 f"{self.min_evidence_sessions}, so every night would be kept for too little history. "
                 f"Raise the first or lower the second."
             )
+        if self.evidence_sessions < self.min_different_recipe_sessions:
+            raise ValueError(
+                f"gate.evidence_sessions = {self.evidence_sessions} is less than gate.min_different_recipe_sessions = "
+                f"{self.min_different_recipe_sessions}, so no champion of another recipe could ever be replaced. "
+                f"Raise the first or lower the second."
+            )
         return self
 
 
@@ -573,6 +579,19 @@ class RetrainConfig(Section):
     operation: OperationConfig = OperationConfig()
     note: str = ""
     """A sentence that the night's report opens with; it changes nothing else."""
+
+    @model_validator(mode="after")
+    def _evidence_has_blocks(self) -> Self:
+        reach = self.targets.horizon_sessions + (self.targets.entry == "next_close")
+        two_blocks = 4 * reach + 1  # models.bootstrap.block_length: a block is twice as long as labels overlap
+        if self.gate.evidence_sessions < two_blocks:
+            raise ValueError(
+                f"gate.evidence_sessions = {self.gate.evidence_sessions} is too short for targets.horizon_sessions = "
+                f"{self.targets.horizon_sessions}: without two blocks of sessions whose labels do not overlap, "
+                f"{two_blocks} in all, nothing has an interval and every night would be kept. Raise the first or lower "
+                f"the second."
+            )
+        return self
 
 
 DEFAULT: Final = RetrainConfig()

@@ -85,6 +85,7 @@ def reliability(evidence: pd.DataFrame, n_bins: int = 10) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame(columns=["predicted", "realised", "standard_error", "rows"], dtype="float64")
     bins = pd.qcut(rows["p_up"].rank(method="average"), n_bins, labels=False, duplicates="drop").rename("bin")
+    bins = bins.fillna(0)  # a constant forecast has no edges: all of it is one bin
     grouped = rows.groupby(bins)
     realised = grouped["direction"].mean()
     residual = rows["direction"] - bins.map(realised)

@@ -61,6 +61,11 @@ _STATISTICS = {
     "scale": "bound in force",
 }
 _SYMBOLS_SHOWN = 15
+_BESIDE = (
+    ("5-day reversal", "reversal", "direction_auc_reversal"),
+    ("volatility only", "p_up_volatility_only", "direction_auc_volatility_only"),
+)
+"""Curves beside the candidate's: name, column of the evidence, and the metric that the gate has of it."""
 _ROLLING_SESSIONS = 21
 _DRIFT_SHOWN = 12
 
@@ -408,9 +413,12 @@ def _direction(material: NightMaterial) -> Section:
     curve = diagnostics.roc_curve(evidence, block_sessions=material.block_sessions, confidence=material.gate.confidence)
     if curve is None:
         return Section("Direction, out of sample", ())
-    named = {"5-day reversal": "reversal", "volatility only": "p_up_volatility_only"}
-    found = {name: diagnostics.roc_curve(evidence, score, replicates=1) for name, score in named.items()}
-    beside = {f"{name}, AUC {fixed(other.area)}": other for name, other in found.items() if other is not None}
+    beside = {}
+    for name, score, metric in _BESIDE:
+        other = diagnostics.roc_curve(evidence, score, replicates=1)
+        if other is not None:
+            area = material.result.metrics.get(metric)
+            beside[f"{name}, AUC {fixed(other.area if area is None else area)}"] = other
     by_session = diagnostics.auc_by(evidence, "session").dropna()
     window = max(1, min(_ROLLING_SESSIONS, len(by_session) // 3))
     label = _auc_label(material, curve)
@@ -419,7 +427,7 @@ def _direction(material: NightMaterial) -> Section:
         Paragraph(
             f"{count(len(rows))} rows of {count(rows['session'].nunique())} sessions, {_span(rows['session'])}. "
             f"The band is drawn from blocks of {material.block_sessions} sessions, all symbols of a session together, "
-            "because rows of one session move together and labels overlap."
+            "because rows of one session move together and labels overlap. Curves pool all rows; AUCs are the gate's."
         ),
         Pictures((Picture(pictures.roc(curve, beside, label), f"ROC of the direction: {label}"),)),
         Pictures(

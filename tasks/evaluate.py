@@ -147,7 +147,7 @@ def asked_differently(card: ModelCard, candidate: RetrainConfig, relative: bool)
         "targets.horizon_sessions": (champion.targets.horizon_sessions, candidate.targets.horizon_sessions),
         "targets.entry": (champion.targets.entry, candidate.targets.entry),
         "targets.direction": (champion.targets.direction, candidate.targets.direction),
-        "network.heads": (champion.network.heads, candidate.network.heads),
+        "network.heads": tuple(sorted(one.network.heads) for one in (champion, candidate)),
         "direction": (directions[relative if card.relative is None else card.relative], directions[relative]),
     }
     return ", ".join(f"{name} {ours} against {theirs}" for name, (theirs, ours) in pairs.items() if ours != theirs)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from models.bootstrap import Interval, Statistic, difference, ratio
+from models.bootstrap import MIN_BLOCKS, Interval, Statistic, block_length, difference, ratio
 from models.calendar import Calendar
 from models.config import GateConfig, Head
 from models.gate.evidence import Evidence, Rows
@@ -129,7 +129,7 @@ def _common_rows(candidate: pd.DataFrame, other: ChampionEvidence, scene: Scene)
     """The rows on which both are out of sample, and whether they are those of the stored frames."""
     if other.same_recipe:
         stored = scene.common(candidate, other.stored)
-        if stored.n_sessions >= scene.config.min_evidence_sessions:
+        if stored.n_sessions >= max(scene.config.min_evidence_sessions, MIN_BLOCKS * block_length(scene.reach)):
             return stored, True
     return scene.common(candidate, other.fresh, after=other.trained_until), False
 

@@ -46,11 +46,12 @@ class Sample:
         panel = dataset.panel
         names, n_series = np.unique(panel.symbols, return_counts=True)
         trained = np.unique(panel.symbol_of(dataset.train))
+        fewest = 2 if panel.relative else 1  # one alone is its own median: it has no direction
         last = panel.session[panel.offsets[1:] - 1] == len(panel.sessions) - 1
         whole = np.intersect1d(np.intersect1d(names[n_series == 1], trained), panel.symbols[last])
         return cls(
             dataset,
-            steady=drawn(whole if len(whole) else trained, STEADY),
+            steady=drawn(whole if len(whole) >= fewest else trained, STEADY),
             broken=drawn(names[n_series > 1], BROKEN),
             scanned=drawn(names, SCANNED),
             judged=drawn(np.unique(panel.symbol_of(dataset.evidence)), STEADY),

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from models import pictures
 from models.diagnostics import auc_by, by_group, reliability, roc_curve
 from tests.synthetic_night import evidence
 
@@ -63,6 +64,13 @@ def test_calibrated_probabilities_lie_within_the_errors_of_the_diagonal():
 def test_the_bins_of_the_reliability_hold_every_row_that_has_a_direction(frame):
     holed = frame.assign(direction=frame["direction"].where(frame.index % 5 > 0))
     assert reliability(holed)["rows"].sum() == holed["direction"].notna().sum()
+
+
+def test_a_constant_forecast_is_one_bin_of_the_reliability(frame):
+    bins = reliability(frame.assign(p_up=0.5))
+    assert bins["rows"].tolist() == [frame["direction"].notna().sum()]
+    assert bins["realised"].item() == pytest.approx(frame["direction"].mean())
+    assert pictures.reliability(bins).startswith(b"\x89PNG")
 
 
 def test_means_of_a_symbol_leave_out_rows_without_a_target(frame):

@@ -353,3 +353,56 @@ def test_a_refit_keeps_to_the_splits_of_the_night(make_market, age):
     dataset = Dataset.of(bars, build_panel(bars, config.data).market, config)
     checks = fitted_checks(dataset, Sample.of(dataset), dataset.plan.splits, evidence_of(dataset))
     assert "refit" not in failed(checks)
+
+
+# Small universes
+
+
+def small(n_symbols: int, seed: int = 1) -> tuple[Dataset, pd.DataFrame]:
+    """Two years judged of a market without an edge."""
+    config = CONFIG.model_copy(update={"gate": CONFIG.gate.model_copy(update={"evidence_sessions": 200})})
+    found = synthetic_market(MarketSettings(symbols=max(n_symbols, 2), sessions=750, edge=0, seed=seed), horizon=3).bars
+    found = found[found["symbol"].isin(sorted(found["symbol"].unique())[:n_symbols])]
+    dataset = Dataset.of(found, build_panel(found, config.data).market, config)
+    return dataset, evidence_of(dataset)
+
+
+@pytest.mark.parametrize("n_symbols", [2, 5])
+def test_what_the_best_feature_of_a_small_market_knows_by_luck_is_no_leak(n_symbols):
+    """With few symbols many features lie beyond the bound of large markets."""
+    markets = [small(n_symbols, seed) for seed in range(1, 7)]
+    checks = [single_feature(dataset, Sample.of(dataset), evidence) for dataset, evidence in markets]
+    assert sum(check.value > CONFIG.gate.suspicious_auc for check in checks) >= 2
+    assert not failed(checks)
+
+
+def test_a_feature_that_knows_the_answer_of_a_small_market_is_a_leak(monkeypatch):
+    dataset, evidence = small(5)
+
+    def answer(panel, start, stop, averages):
+        ahead = np.nan_to_num(compute_targets(panel, CONFIG.targets).direction[start:stop], nan=0.5)
+        averages[:, 0] = 1e-3 * (ahead[:, None] - 0.5)
+        return averages
+
+    with_summaries(monkeypatch, answer)
+    assert not single_feature(dataset, Sample.of(dataset), evidence).passed
+
+
+def test_of_one_symbol_no_feature_can_be_ranked_and_none_is_accused():
+    dataset, evidence = small(1)
+    checks = {check.name: check for check in leak_checks(dataset, dataset.plan.splits, evidence)}
+    for name in ("single_feature", "market_return"):
+        assert checks[name].passed
+        assert checks[name].why.startswith("not asked: ")
+
+
+def test_a_market_of_which_one_series_alone_is_unbroken_is_checked():
+    found = synthetic_market(MarketSettings(symbols=24, sessions=240, edge=0), horizon=3).bars
+    symbols, sessions = np.sort(found["symbol"].unique()), np.sort(found["session"].unique())
+    halved = found["symbol"].isin(symbols[1:]) & (found["session"] >= sessions[120])
+    found.loc[halved, ["open", "high", "low", "close"]] /= 7.0
+    dataset = dataset_of(found)
+    assert dataset.panel.relative
+    assert len(dataset.panel.segments) == 24 + 23
+    checks = leak_checks(dataset, dataset.plan.splits, evidence_of(dataset))
+    assert next(check for check in checks if check.name == "refit").passed

@@ -133,6 +133,12 @@ def test_a_rule_over_several_settings_names_who_set_them():
     assert "--set" in message
 
 
+def test_evidence_that_holds_no_two_blocks_of_long_horizons_is_refused():
+    message = refusal(assignments=["gate.evidence_sessions=80", "targets.horizon_sessions=20"])
+    assert "without two blocks of sessions whose labels do not overlap, 81 in all" in message
+    load_settings(assignments=["gate.evidence_sessions=81", "targets.horizon_sessions=20"])
+
+
 def test_a_key_that_is_set_twice_in_a_file_is_refused_with_both_lines(write):
     assert "lines 2 and 3" in refusal(write("gate:\n  policy: manual\n  policy: manual\n"))
 
@@ -159,6 +165,7 @@ def test_yaml_that_no_setting_can_be_is_refused_and_says_why(write, text, said):
         ("contract.levels.not_finite=warn", "Allowed: stop or quarantine"),
         ("contract.levels.nonpositive_price=wait", "Allowed: stop or quarantine or warn"),
         ("gate.evidence_sessions=30", "less than gate.min_evidence_sessions = 40"),
+        ("gate.evidence_sessions=50", "less than gate.min_different_recipe_sessions = 60"),
     ],
 )
 def test_what_only_a_later_stage_would_use_is_refused_at_once(assignment, said):

@@ -93,3 +93,8 @@ def test_another_universe_is_another_question_and_a_longer_list_is_not(config):
 def test_a_universe_that_became_large_enough_for_relative_direction_is_another_question(config):
     assert asked_differently(card_of(config, False), config, True) == "direction relative against absolute"
     assert asked_differently(card_of(config, None), config, True) == ""  # a model from before this was noted
+
+
+def test_the_order_of_the_heads_is_no_question(config):
+    turned = RetrainConfig.model_validate({"network": {"heads": ["volatility", "direction", "magnitude"]}})
+    assert asked_differently(card_of(config), turned, True) == ""

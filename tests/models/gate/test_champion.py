@@ -88,6 +88,23 @@ def test_the_guard_asks_only_for_rows_after_the_candidates_own_training():
     assert "on the last 10 sessions" in why
 
 
+def test_a_refresh_whose_stored_frames_share_less_than_two_blocks_is_judged_on_what_both_have_not_seen():
+    """Labels of 20 sessions ask for blocks of 40; of 60 common stored sessions nothing has an interval."""
+    frame = model(outcomes(150), 0.2)
+    champion = earlier(
+        frame[frame["session"] >= DAYS[-60]],
+        fresh=frame[["session", "symbol", "p_up"]],
+        trained_until=DAYS[-151].item().date(),
+    )
+    scene = SCENE._replace(reach=20)
+    found = champion_checks(
+        frame, champion, scene, session=SESSION, trained_until=champion.trained_until, calendar=CALENDAR
+    )
+    check = next(check for check in found if check.name == "auc_to_champion")
+    assert "on 150 common sessions" in check.why
+    assert check.passed
+
+
 # Whether the evidence is enough
 
 
