@@ -31,6 +31,7 @@ class Training(Record):
     seed: int
     threads: int | None
     device: str
+    cut_short: bool = False
     epochs: int
     trained_until: date
     folds: tuple[FoldRecord, ...]

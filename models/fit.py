@@ -116,6 +116,12 @@ def fit(
             f"targets (the report's percentiles) or lower training.learning_rate = {training.learning_rate}."
         )
     loop.trunk.set_weights(best.weights)
+    if clock.is_over:
+        log.warning(
+            "training.max_seconds = %g ended the fit in epoch %d: its weights depend on how fast this machine was",
+            training.max_seconds,
+            len(curves),
+        )
     fitted = Fitted(
         trunk=loop.trunk,
         epochs=best.epoch,

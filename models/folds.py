@@ -84,7 +84,8 @@ def course_of(folds: Sequence[Fold]) -> Course | None:
 
 
 def fold_key(dataset: Dataset, split: Split, recipe: str) -> str:
-    """Hash of all that decides a fold's weights: the rows that it reads, recipe, seed, threads and determinism."""
+    """Hash of all that decides a fold's weights but the device, which the fold's record tells: the rows that it reads,
+    recipe, seed, threads and determinism."""
     panel, config = dataset.panel, dataset.config
     first, boundary = split.train[0] - config.network.window, split.validation[1] + split.reach
     rows = np.flatnonzero((panel.session >= first) & (panel.session < boundary))
@@ -109,7 +110,8 @@ def _fold(
     kept = _find(place)
     if kept is None:
         trained, trunk, cut_short = _train(dataset, split, seen, key, progress)
-        if not cut_short:  # a busy night is no reason to be asked the same again for a year
+        # neither a busy night nor a process with other threads is a reason to be asked the same again for a year
+        if not cut_short and trained.record.threads == dataset.config.training.threads:
             _keep(place, trained, trunk)
     else:
         trained, trunk = kept
@@ -133,6 +135,8 @@ def _train(
         rows=len(train),
         epochs=fitted.epochs,
         penalty=fitted.penalty,
+        threads=fitted.threads,
+        device=fitted.device,
         seconds=fitted.seconds,
         reused=False,
     )

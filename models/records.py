@@ -161,6 +161,10 @@ class FoldRecord(Record):
     epochs: int
     penalty: float | None
     """Of the line that its direction starts from."""
+    threads: int | None = None
+    """CPU threads of its fit."""
+    device: str = ""
+    """What it was trained on: CPU, or the name of the GPU."""
     seconds: float
     """That its training took, when it was trained."""
     reused: bool
@@ -190,6 +194,8 @@ class CandidateRecord(Record):
     """CPU threads of the fit; its weights are reproducible for one number of threads."""
     device: str = ""
     """What it ran on: CPU, or the name of the GPU."""
+    cut_short: bool = False
+    """Whether `training.max_seconds` ended the fit: then its weights depend on how fast the machine was."""
     folds: tuple[FoldRecord, ...] = ()
     """The recipe folds that are judged beside it and chose its number of epochs."""
 

@@ -119,6 +119,7 @@ class Registry:
             if known is not None and known.tags.get(_CONTENT) == content:
                 for tag, text in tags.items():
                     self._client.set_model_version_tag(MODEL, known.version, tag, text)
+                    self._client.set_tag(known.run_id, tag, text)
                 return
             named = {_VERSION: version, _CONTENT: content, **tags}
             run = self._client.create_run(self._experiment(), run_name=version, tags=named)

@@ -367,6 +367,8 @@ def _training(material: NightMaterial) -> Section:
     whose = "Training and validation loss by epoch, the chosen epoch marked"
     if candidate and candidate.folds:
         whose = f"Loss of {candidate.folds[-1].version} by epoch; the candidate took the middle of the folds' epochs"
+    if candidate and candidate.cut_short:
+        whose += ". training.max_seconds ended its fit early"
     drawn = Picture(pictures.learning_curves(curves), whose)
     if candidate is None:
         return Section("Training", (Pictures((drawn,)),))

@@ -23,11 +23,10 @@ class Timings:
             self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - began
 
     def split(self, stage: str, part: str, seconds: float) -> None:
-        """Tell a part of a stage apart, as far as the stage took so long just now; zero seconds are not told."""
-        taken = min(seconds, self._seconds[stage])
-        if taken:
-            self._seconds[stage] -= taken
-            self._seconds[part] = taken
+        """Tell a part of a stage apart; one that took longer than the stage just now was done before, and is not."""
+        if 0 < seconds <= self._seconds[stage]:
+            self._seconds[stage] -= seconds
+            self._seconds[part] = seconds
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -96,9 +96,15 @@ def decided_outcome(night: NightRecord, config: RetrainConfig) -> Outcome | None
         return None
     return Outcome(
         verdict=_as_decided(files.read_record("verdict", Verdict), decision),
-        candidate=files.read_record("candidate", CandidateRecord) if files.has("candidate.json") else None,
+        candidate=_decided_on(decision, files),
         targets=files.read_record("targets", TargetsRecord) if files.has("targets.json") else None,
     )
+
+
+def _decided_on(decision: LedgerEntry, files: NightFiles) -> CandidateRecord | None:
+    """The candidate that was decided on; one of an earlier try that came too late to be judged is none."""
+    found = decision.version is not None and files.has("candidate.json")
+    return files.read_record("candidate", CandidateRecord) if found else None
 
 
 def refuse_second_decision(recorded: NightResult, forced: Forced | None) -> None:

@@ -120,12 +120,15 @@ def _summary(entry: LedgerEntry) -> str:
 
 
 def superseded(verdict: Verdict, judged_against: str | None, champion: str | None) -> Verdict:
-    """The verdict on a candidate that was judged against something that no longer serves."""
-    if verdict.forced is not None and verdict.forced.what == "keep":
+    """The verdict on a candidate that was judged against something that no longer serves.
+
+    A person's word to keep stands as it is; one to promote is told, but it is not that person who keeps.
+    """
+    if verdict.decided_by is not None and verdict.verdict == "keep":
         return verdict
-    forced = f"; before that it was {verdict.reason}" if verdict.forced is not None else ""
-    reason = f"superseded: judged against {judged_against}, but meanwhile {champion} serves{forced}"
-    return verdict.model_copy(update={"verdict": "keep", "reason": reason, "forced": None})
+    before = f"; before that it was {verdict.reason}" if verdict.decided_by is not None else ""
+    reason = f"superseded: judged against {judged_against}, but meanwhile {champion} serves{before}"
+    return verdict.model_copy(update={"verdict": "keep", "reason": reason, "forced": None, "decided_by": None})
 
 
 def decided_before(night: NightRecord, locations: Locations) -> LedgerEntry | None:

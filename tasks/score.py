@@ -16,7 +16,7 @@ from models.ledger import Ledger
 from models.locations import Locations
 from models.market import market_of
 from models.night import local_copy
-from models.notation import count
+from models.notation import count, moment
 from models.panel import build_panel, eligible, last_rows
 from models.records import Finding, Record
 from models.registry import Registry
@@ -34,8 +34,9 @@ class ScoreResult(Record):
     version: str | None
     """The champion; None where nothing serves."""
     predictions: int
+    """Symbols that were predicted now."""
     published: bool
-    """False where the same predictions were there before, or nothing serves."""
+    """False where predictions of this model were there before, which stand, or nothing serves."""
     stale: bool = False
     """The newest delivery was stopped, so these bars are older than they should be."""
     why: str
@@ -87,6 +88,24 @@ def _score(session: date | None, config: RetrainConfig, allow_stale: bool) -> Sc
     return _publish(day, version, store, config, stale=session is None and bool(stopped))
 
 
+def what_stands(stored: pd.DataFrame, predictions: pd.DataFrame) -> str:
+    """What is told where a model's predictions for a session were published before: those stand, whatever is known now.
+
+    Args:
+        stored: Rows of the session and version in the table.
+        predictions: What the model says now.
+    """
+    both = stored.merge(predictions, on="symbol", suffixes=("", " now"))
+    changed = int((~np.isclose(both["p_up"], both["p_up now"], rtol=0, atol=1e-6)).sum())
+    added, gone = len(predictions) - len(both), len(stored) - len(both)
+    if not (changed or added or gone):
+        return "these predictions were there before"
+    return (
+        f"the {count(len(stored))} predictions of {moment(stored['made_at'].max())} stand; by what is known now "
+        f"{count(changed)} of them would be others, {count(gone)} missing and {count(added)} added"
+    )
+
+
 @contextmanager
 def _model_named(version: str, made_with: RetrainConfig) -> Iterator[None]:
     """A champion is scored on the universe that it was made for, whatever tonight's settings say."""
@@ -135,7 +154,10 @@ def _publish(day: date, version: str, store: BarsStore, config: RetrainConfig, s
             f"Yesterday's stay. Look at the bars of {day}, or roll back with `nocturne rollback`."
         )
     published = store.publish_predictions(predictions, made_at=datetime.now(UTC))
-    why = f"{len(predictions)} symbols have enough recent bars" if published else "these predictions were there before"
+    why = f"{len(predictions)} symbols have enough recent bars"
+    if not published:
+        stored = store.predictions(day)
+        why = what_stands(stored[stored["version"] == version], predictions)
     return ScoreResult(
         session=day,
         version=version,

@@ -12,7 +12,7 @@ from models.config import RetrainConfig, StorageConfig
 from models.errors import DeadlinePassed, DispatchError
 from models.features import summaries
 from models.locations import Locations
-from models.night import NightFiles, NightRecord, local_copy
+from models.night import PACKAGES, NightFiles, NightRecord, code_hash, local_copy
 from models.notation import count, duration
 from models.panel import windows
 from models.quiet import load_tensorflow
@@ -30,7 +30,7 @@ def fit_candidate(night_id: str, storage: StorageConfig, deadline: datetime | No
 
     Raises:
         DeadlinePassed: the fit had to be given up; nothing of it is kept.
-        DispatchError: this worker does not see the night's files.
+        DispatchError: this worker does not see the night's files, or has other code.
         TrainingFailed: the loss was not finite, or there was nothing to fit on.
     """
     files = NightFiles(Locations(storage), night_id)
@@ -38,6 +38,13 @@ def fit_candidate(night_id: str, storage: StorageConfig, deadline: datetime | No
         raise DispatchError(
             f"{files.root} holds no night, so there is nothing to train on. The worker that took the snapshot keeps "
             f"its files elsewhere: set NOCTURNE_HOME, or storage.nights, to one place that all workers reach."
+        )
+    decides, trains = files.read_record("night", NightRecord).code_hash, code_hash(PACKAGES)
+    if decides != trains:
+        raise DispatchError(
+            f"This worker has the code {trains} and the night was begun by {decides}: its candidate and folds would "
+            f"bear the name of code that did not train them. Install the same version of Nocturne on all workers, "
+            f"restart them, and run the night again."
         )
     if (earlier := finished_candidate(files)) is not None:
         sum_up(f"{earlier.version} was trained before, in {earlier.epochs} epochs; it is not trained again.")
@@ -105,6 +112,7 @@ def _fit(files: NightFiles, config: RetrainConfig, deadline: datetime | None) ->
         head_shares=dict(fitted.head_shares),
         threads=fitted.threads,
         device=fitted.device,
+        cut_short=fitted.cut_short,
         folds=tuple(fold.record for fold in folds),
     )
     files.write_record("candidate", candidate)

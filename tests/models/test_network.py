@@ -163,13 +163,15 @@ def test_every_call_of_the_compiled_loop_takes_as_many_steps_and_few_rows_wait(r
     assert rows - calls * steps * size < size * calls <= size + rows / 256
 
 
-def test_a_fit_ends_in_the_middle_of_an_epoch_when_its_time_is_over(fitted, monkeypatch):
+def test_a_fit_ends_in_the_middle_of_an_epoch_when_its_time_is_over_and_says_so(fitted, monkeypatch, caplog):
     monkeypatch.setattr("models.fit._STEPS_AT_ONCE", 2)
     config, _, material, _, _ = fitted
     training = config.training.model_copy(update={"max_seconds": 1e-3})
     result = fit(material, config.model_copy(update={"training": training}))
     assert result.epochs == 1
     assert len(result.curves) == 1
+    assert result.cut_short
+    assert "training.max_seconds = 0.001 ended the fit in epoch 1" in caplog.text
 
 
 def test_nothing_of_a_fit_but_its_result_stays_in_memory(fitted):

@@ -175,7 +175,9 @@ def test_settings_and_numbers_stand_beside_the_model(registry, exported):
 def test_a_trial_that_is_decided_later_is_no_trial_any_more(registry, exported):
     for trial in ("true", "false"):
         registry.register("v1", exported, {}, {}, {"trial": trial})
-    assert registry._known("v1").tags["trial"] == "false"
+    known = registry._known("v1")
+    assert known.tags["trial"] == "false"
+    assert registry._client.get_run(known.run_id).data.tags["trial"] == "false"
 
 
 def test_the_alias_means_the_files_that_are_fetched_after_a_killed_night_ran_again(registry, exported, tmp_path):

@@ -252,14 +252,23 @@ def test_a_rollback_to_a_damaged_model_moves_nothing(after_v2):
 
 def test_nobody_promotes_by_force_what_was_judged_against_something_that_no_longer_serves():
     word = Forced(what="promote", reason="seen by hand", by="Ann")
-    forced = PROMOTE.model_copy(update={"reason": "forced by Ann: seen by hand", "forced": word})
-    verdict = superseded(forced, "v1", "v2")
-    assert (verdict.verdict, verdict.forced) == ("keep", None)
+    changes = {"reason": "forced by Ann: seen by hand", "forced": word, "decided_by": "Ann"}
+    verdict = superseded(PROMOTE.model_copy(update=changes), "v1", "v2")
+    assert (verdict.verdict, verdict.forced, verdict.decided_by) == ("keep", None, None)
     assert verdict.reason.startswith(
         "superseded: judged against v1, but meanwhile v2 serves; before that it was forced"
     )
 
 
 def test_a_champion_that_was_kept_by_force_is_kept_for_that_reason_whatever_serves():
-    forced = KEEP.model_copy(update={"forced": Forced(what="keep", reason="no", by="Ann")})
+    forced = KEEP.model_copy(update={"forced": Forced(what="keep", reason="no", by="Ann"), "decided_by": "Ann"})
     assert superseded(forced, "v1", "v2") == forced
+
+
+def test_what_a_person_has_answered_in_the_form_is_not_lost_when_something_else_serves_meanwhile():
+    kept = KEEP.model_copy(update={"reason": "kept by Bob: I do not trust the volumes", "decided_by": "Bob"})
+    assert superseded(kept, "v1", "v2") == kept
+    approved = PROMOTE.model_copy(update={"reason": "approved by Bob: looks right", "decided_by": "Bob"})
+    verdict = superseded(approved, "v1", "v2")
+    assert (verdict.verdict, verdict.decided_by) == ("keep", None)
+    assert verdict.reason.endswith("before that it was approved by Bob: looks right")

@@ -1,15 +1,16 @@
 """A night that was trained before: its candidate counts only if every file of it is there as it was exported."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
 from models.card import file_hashes
-from models.config import StorageConfig
+from models.config import RetrainConfig, StorageConfig
+from models.errors import DispatchError
 from models.locations import Locations
-from models.night import NightFiles
-from models.records import CandidateRecord
-from tasks.train import finished_candidate
+from models.night import NightFiles, NightRecord
+from models.records import CandidateRecord, Snapshot
+from tasks.train import finished_candidate, fit_candidate
 
 
 @pytest.fixture
@@ -64,3 +65,15 @@ def test_what_a_killed_process_left_half_copied_is_no_part_of_the_next(files, ex
     files.store_directory("candidate", exported)
     assert not (tmp_path / "nights" / "n1" / "candidate" / "half").exists()
     assert not left.exists()
+
+
+def test_a_worker_with_other_code_does_not_train(files, tmp_path):
+    storage, day = StorageConfig(home=str(tmp_path)), date(2015, 6, 30)
+    as_of = datetime(2015, 7, 1, 13, 30, tzinfo=UTC)
+    snapshot = Snapshot(session=day, as_of=as_of, hash="h", rows=1, first=day, last=day, symbols=1)
+    night = NightRecord.of(snapshot, RetrainConfig(storage=storage))
+    files.write_record("night", night)
+    assert fit_candidate.fn("n1", storage, None).version == "v1"  # trained before
+    files.write_record("night", night.model_copy(update={"code_hash": "0123456789abcdef"}))
+    with pytest.raises(DispatchError, match=r"was begun by 0123456789abcdef.*same version of Nocturne on all workers"):
+        fit_candidate.fn("n1", storage, None)
