@@ -17,7 +17,7 @@ SMALL = RetrainConfig(
 )
 
 
-@given(st.integers(120, 5000), st.integers(1, 30), st.integers(1, 60), st.integers(40, 500))
+@given(st.integers(120, 5000), st.integers(1, 30), st.integers(1, 60), st.integers(60, 500))
 def test_no_label_of_one_part_reaches_into_the_next(sessions, reach, validation, evidence):
     config = RetrainConfig(
         training=TrainingConfig(validation_sessions=validation), gate=GateConfig(evidence_sessions=evidence)
@@ -37,7 +37,7 @@ def planned(usable, reach=5, lookback=5040, **gate):
     return plan(History(usable, 0), WEEKDAYS, reach, config), config
 
 
-@given(st.integers(300, 5000), st.integers(1, 30), st.integers(40, 500), st.integers(5, 60))
+@given(st.integers(300, 5000), st.integers(1, 30), st.integers(60, 500), st.integers(5, 60))
 def test_every_fold_learns_from_what_ended_before_its_quarter_and_no_session_is_judged_twice(
     sessions, reach, evidence, fresh
 ):
