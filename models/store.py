@@ -120,6 +120,8 @@ class BarsStore:
             filesystem, path = fsspec.core.url_to_fs(uri)
             if not filesystem.exists(path) or filesystem.size(path) != len(file.data):  # a power cut can shorten it
                 write_whole(uri, file.data)
+                for left in filesystem.glob(f"{path}.*.part"):  # by a process that was killed: this one is alone here
+                    filesystem.rm_file(left)
         except OSError as error:
             raise StoreError(
                 f"The delivered file {file.name} cannot be kept at {uri}: {error}. Nothing was ingested. "

@@ -201,6 +201,15 @@ def test_the_delivered_bytes_are_kept(desk):
     assert kept.name == DeliveredFile("", text.encode()).sha256
 
 
+def test_half_a_file_that_a_killed_ingest_left_is_gone_when_the_file_is_kept(desk):
+    file = DeliveredFile("a.csv", b"symbol\nA\n")
+    deliveries = Path(desk.store.locations.deliveries)
+    deliveries.mkdir(parents=True)
+    (deliveries / f"{file.sha256}.123.part").write_bytes(b"symb")
+    desk.store.keep_file(file)
+    assert [path.name for path in deliveries.iterdir()] == [file.sha256]
+
+
 def test_a_full_place_keeps_no_half_file_and_says_so(desk):
     file = DeliveredFile("prices.csv", b"symbol\n" * 100)
     directory = Path(desk.locations.deliveries)
