@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.config import FUNCTIONALS, RetrainConfig
+from models.config import FUNCTIONALS, RECORDED, RetrainConfig
 from models.records import Record
 
 
@@ -46,7 +46,7 @@ class ModelCard(Record):
     @property
     def retrain_config(self) -> RetrainConfig:
         """The configuration that the model was made with."""
-        return RetrainConfig.model_validate(self.config)
+        return RetrainConfig.model_validate(self.config, context=RECORDED)
 
 
 def read_card(directory: Path) -> ModelCard:

@@ -69,6 +69,10 @@ def _tell_bounds(schema: dict[str, Any]) -> None:
             field["description"] = f"{field.get('description', '')} Range: {bounds}.".strip()
 
 
+RECORDED: Final = "recorded"
+"""Context of validation for what a night of before was run with: what is refused since then is read all the same."""
+
+
 class Section(BaseModel):
     """A part of the configuration: frozen, no unknown keys, the text under a field is its help."""
 
@@ -391,6 +395,11 @@ class TargetsConfig(Section):
     max_clipped_share: float = Field(1e-3, ge=0, le=1)
     """Largest share of training targets above the scale."""
 
+    @property
+    def reach(self) -> int:
+        """Sessions from a row to the end of its label."""
+        return self.horizon_sessions + (self.entry == "next_close")
+
 
 class NetworkConfig(Section):
     """Features, filter bank, fusion and heads."""
@@ -518,7 +527,9 @@ class GateConfig(Section):
     """When a candidate replaces the champion."""
 
     @model_validator(mode="after")
-    def _can_be_enough(self) -> Self:
+    def _can_be_enough(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
         if self.evidence_sessions < self.min_evidence_sessions:
             raise ValueError(
                 f"gate.evidence_sessions = {self.evidence_sessions} is less than gate.min_evidence_sessions = "
@@ -581,9 +592,10 @@ class RetrainConfig(Section):
     """A sentence that the night's report opens with; it changes nothing else."""
 
     @model_validator(mode="after")
-    def _evidence_has_blocks(self) -> Self:
-        reach = self.targets.horizon_sessions + (self.targets.entry == "next_close")
-        two_blocks = 4 * reach + 1  # models.bootstrap.block_length: a block is twice as long as labels overlap
+    def _evidence_has_blocks(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
+        two_blocks = 4 * self.targets.reach + 1  # models.bootstrap.block_length: a block is twice as long as labels
         if self.gate.evidence_sessions < two_blocks:
             raise ValueError(
                 f"gate.evidence_sessions = {self.gate.evidence_sessions} is too short for targets.horizon_sessions = "

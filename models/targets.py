@@ -50,7 +50,7 @@ def compute_targets(panel: Panel, config: TargetsConfig) -> Targets:
 
 def label_reach(config: TargetsConfig) -> int:
     """Sessions from a row to the end of its label."""
-    return config.horizon_sessions + (config.entry == "next_close")
+    return config.reach
 
 
 def _horizon_returns(panel: Panel, config: TargetsConfig) -> FloatArray:

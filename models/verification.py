@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from models.config import config_hash
+from models.config import RECORDED, config_hash
 from models.decision import BOUND_BY, IDENTITY, Decision, sha256
 from models.gate.inputs import DIRECTORY, ask_again, processor, read_inputs, read_verdict
 from models.night import night_id_of
@@ -70,7 +70,7 @@ def read_decision(bound: str | None, *documents: bytes | None) -> Decision | Non
         if document is None or sha256(document) != bound:
             continue
         try:
-            return Decision.model_validate_json(document)
+            return Decision.model_validate_json(document, context=RECORDED)
         except ValidationError:
             return None
     return None

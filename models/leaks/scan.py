@@ -16,7 +16,7 @@ from models.notation import count, fixed
 from models.panel import FloatArray, Panel
 from models.records import Check, at_most
 from models.scores import session_aucs
-from models.targets import label_reach
+from models.targets import is_relative, label_reach
 
 MISSINGNESS: Final = "share of bars present"
 """Whether a bar is there is a feature too, and a cheap way to leak."""
@@ -28,7 +28,7 @@ _LUCK: Final = 2.5
 
 def single_feature(dataset: Dataset, sample: Sample, evidence: pd.DataFrame) -> Check:
     """Every summary, and missingness, alone against direction; either way round, since a network can turn a sign."""
-    config, relative = dataset.config.gate, _relative(dataset)
+    config, relative = dataset.config.gate, is_relative(dataset.panel, dataset.config.targets)
     rows = evidence.loc[
         evidence["direction"].notna() & evidence["symbol"].isin(sample.scanned), ["session", "symbol", "direction"]
     ]
@@ -63,10 +63,6 @@ def single_feature(dataset: Dataset, sample: Sample, evidence: pd.DataFrame) -> 
 
 def _bounds(bound: float) -> str:
     return f"beyond {fixed(bound, 2)} or {fixed(1 - bound, 2)} it holds the answer until shown otherwise"
-
-
-def _relative(dataset: Dataset) -> bool:
-    return dataset.panel.relative and dataset.config.targets.direction == "relative"
 
 
 def _features(dataset: Dataset, sample: Sample, evidence: pd.DataFrame) -> tuple[FloatArray, pd.DataFrame]:

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from models.card import ModelCard
 from models.config import RetrainConfig, StorageConfig
@@ -93,6 +94,14 @@ def test_another_universe_is_another_question_and_a_longer_list_is_not(config):
 def test_a_universe_that_became_large_enough_for_relative_direction_is_another_question(config):
     assert asked_differently(card_of(config, False), config, True) == "direction relative against absolute"
     assert asked_differently(card_of(config, None), config, True) == ""  # a model from before this was noted
+
+
+def test_a_champion_of_settings_that_are_refused_since_can_still_be_asked(config):
+    card = card_of(config)
+    short = card.model_copy(update={"config": card.config | {"gate": {"evidence_sessions": 30}}})
+    assert short.retrain_config.gate.evidence_sessions == 30
+    with pytest.raises(ValidationError):
+        RetrainConfig.model_validate(short.config)
 
 
 def test_the_order_of_the_heads_is_no_question(config):
