@@ -150,9 +150,9 @@ def market_of_tomorrow() -> AbstractContextManager[Any]:
 def labels_a_session_late() -> AbstractContextManager[Any]:
     honest = targets._horizon_returns
 
-    def late(panel: Panel, config: TargetsConfig) -> FloatArray:
-        returns = np.roll(honest(panel, config), 1, axis=1)
-        returns[:, panel.offsets[:-1]] = np.nan
+    def late(panel: Panel, rows: slice, config: TargetsConfig) -> FloatArray:
+        returns = np.roll(honest(panel, rows, config), 1, axis=1)
+        returns[:, np.diff(panel.series[rows], prepend=-1) != 0] = np.nan
         return returns
 
     return _replaced(honest, late)
@@ -260,9 +260,9 @@ def windows_that_mix_symbols() -> AbstractContextManager[Any]:
 def price_level() -> AbstractContextManager[Any]:
     honest = features.bar_features
 
-    def with_level(ops: Any, previous: Any, current: Any) -> Any:
-        level = ops.log(ops.maximum(current[..., 3:4], 1e-30)) * current[..., 6:]
-        return ops.concatenate([honest(ops, previous, current)[..., :-1], level**2], axis=-1)
+    def with_level(ops: Any, previous: Any, current: Any) -> dict[str, Any]:
+        level = ops.log(ops.maximum(current[..., 3], 1e-30)) * current[..., 6]
+        return {**honest(ops, previous, current), "squared_market": level**2}
 
     return _replaced(honest, with_level)
 

@@ -5,7 +5,7 @@ rows that a pass has left, so that millions of bars take about a second. Everyth
 change no answer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Final
 
@@ -56,6 +56,10 @@ class BarSequence:
 
     def __len__(self) -> int:
         return len(self.symbol)
+
+    def at(self, rows: slice | BoolArray) -> "BarSequence":
+        """Some of the bars."""
+        return BarSequence(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     @cached_property
     def log_prices(self) -> FloatArray:

@@ -5,16 +5,21 @@ of arrival, and a past night sees what it saw.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from models.actions import Factors, Suspects, stated_factors, suspects
 from models.bar_sequence import BarSequence, BoolArray, FloatArray, IntArray
+from models.blocks import in_blocks
 from models.config import DataConfig
 from models.ticks import Ticks, suspect_ticks, without_busted_prints
+
+_BLOCK: Final = 65_536
+"""Bars that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,19 @@ class Cleaned:
 
 
 def clean(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Cleaned:
-    """Take out stated actions and suspect bars, and find where series begin.
+    """Take out stated actions and suspect bars, and find where series begin; each symbol by itself.
 
     Args:
         bars: n canonical bars, sorted by symbol and session.
         sequence: Their prices as delivered, and the market's return.
         data: Limits, configured splits and renames.
     """
+    symbols = np.append(np.flatnonzero(~sequence.follows), len(sequence))
+    parts = in_blocks(lambda rows: _clean(bars[rows], sequence.at(rows), data), symbols, _BLOCK)
+    return Cleaned(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Cleaned)))
+
+
+def _clean(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Cleaned:
     judged = judge(bars, sequence, data)
     believed = judged.believed
     starts = ~believed.follows
@@ -72,9 +83,7 @@ def judge(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Judged
     kept, prices = np.ones(len(bars), bool), adjusted.prices
     if data.suspect_bars == "absent":
         kept, prices = ~ticks.absent, without_busted_prints(adjusted, ticks.busted_print)
-    believed = BarSequence(
-        adjusted.symbol[kept], adjusted.session[kept], prices[kept], adjusted.volume[kept], adjusted.market[kept]
-    )
+    believed = replace(adjusted, prices=prices).at(kept)
     return Judged(
         factors, ticks, adjusted, kept, believed, suspects(believed, data.jump_limit, factors.dismissed[kept])
     )

@@ -4,17 +4,13 @@ Written once for two places: NumPy computes them along whole series (once per se
 inside the exported network for one window. Both run this same code, so training and serving cannot differ.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-from scipy.signal import lfilter
 
-from models.panel import Float32Array, FloatArray, Panel
+from models.blocks import in_blocks
+from models.panel import INPUT_COLUMNS, Float32Array, FloatArray, IntArray, Panel
 
 RETURNS: Final = ("return", "relative_return", "overnight_return", "market_return")
 """Signed log returns; a summary is divided by the volatility at the longest span."""
@@ -30,10 +26,9 @@ _PARKINSON: Final = 1 / (4 * np.log(2))
 _VARIANCE_FLOOR: Final = 1e-8
 """A daily volatility of one basis point; keeps the logarithm finite for a price that never moves."""
 _TINY: Final = 1e-30
-_MOST_THREADS: Final = 8
 
 
-def bar_features(ops: ModuleType, previous: Any, current: Any) -> Any:
+def bar_features(ops: ModuleType, previous: Any, current: Any) -> dict[str, Any]:
     """Features of each bar, zero where a bar is absent; returns are zero at the first bar after a gap.
 
     Args:
@@ -42,7 +37,8 @@ def bar_features(ops: ModuleType, previous: Any, current: Any) -> Any:
         current: (…, 7) float64 input columns of the bar itself.
 
     Returns:
-        (…, n_features) float64, without any price level: multiplying all prices by a constant changes nothing.
+        (…) float64 of each of `FEATURES`, in their order, without any price level: multiplying all prices by a
+        constant changes nothing.
     """
     opened, high, low, close = (ops.maximum(current[..., i], _TINY) for i in range(4))
     volume, market, present = current[..., 4], current[..., 5], current[..., 6]
@@ -72,7 +68,7 @@ def bar_features(ops: ModuleType, previous: Any, current: Any) -> Any:
         "squared_overnight": overnight**2,
         "squared_market": market**2,
     }
-    return ops.stack([ops.where(known, features[name], zero) for name in FEATURES], axis=-1)
+    return {name: ops.where(known, features[name], zero) for name in FEATURES}
 
 
 def scale_free(ops: ModuleType, averages: Any) -> Any:
@@ -105,24 +101,22 @@ def filter_weights(window: int, spans: tuple[int, ...]) -> FloatArray:
     return weights
 
 
-def summaries(panel: Panel, window: int, spans: tuple[int, ...], block: int = 4096) -> Float32Array:
+def summaries(panel: Panel, window: int, spans: tuple[int, ...], block: int = 8192) -> Float32Array:
     """Summaries of every row, each over its own last `window` sessions, computed once along the series.
 
-    The finite window of an exponential filter is the difference of two infinite ones, so the cost does not grow
-    with the window. Rows are taken in blocks of whole series, as few as will do: what lies between bars and result
-    then stays in the processor's cache. Only the result stays in memory. Several blocks are computed at a time, to the
-    same bits, since none depends on another.
+    Rows are taken in blocks of whole series, as few as will do: what lies between bars and result then stays in the
+    processor's cache. Only the result stays in memory. Several blocks are computed at a time, to the same bits, since
+    none depends on another.
 
     Returns:
         (M, n_features × n_spans) float32.
     """
     out = _aligned((len(panel.session), len(FEATURES) * len(spans)))
 
-    def fill(part: tuple[int, int]) -> None:
-        out[slice(*part)] = scale_free(np, _averages(panel, *part, window, spans))
+    def fill(rows: slice) -> None:
+        out[rows] = scale_free(np, _averages(panel, rows.start, rows.stop, window, spans))
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as threads:
-        list(threads.map(fill, _blocks(panel.offsets, block)))
+    in_blocks(fill, panel.offsets, block)
     return out
 
 
@@ -139,39 +133,58 @@ def _aligned(shape: tuple[int, int]) -> Float32Array:
     return raw[first : first + n_bytes].view(np.float32).reshape(shape)
 
 
-def _blocks(offsets: npt.NDArray[np.int64], block: int) -> list[tuple[int, int]]:
-    cuts = [0]
-    for boundary in offsets[1:]:
-        if boundary - cuts[-1] >= block:
-            cuts.append(int(boundary))
-    if cuts[-1] != offsets[-1]:
-        cuts.append(int(offsets[-1]))
-    return list(pairwise(cuts))
-
-
 def _averages(panel: Panel, start: int, stop: int, window: int, spans: tuple[int, ...]) -> FloatArray:
-    """(stop − start, n_features, n_spans) float64 averages over the present bars of each window."""
-    inputs = np.empty((stop - start, 7))
-    inputs[:, :5] = panel.bars[start:stop]
-    inputs[:, 6] = panel.present[start:stop]
-    inputs[:, 5] = panel.market_return[panel.session[start:stop]] * inputs[:, 6]
+    """(stop − start, n_features, n_spans) float64 averages over the present bars of each window.
+
+    In memory rows come last, so that every step runs along contiguous numbers.
+    """
     bounds = panel.offsets[slice(*np.searchsorted(panel.offsets, [start, stop + 1]))] - start
-    previous = np.roll(inputs, 1, axis=0)
-    previous[bounds[:-1]] = 0.0
-    signal = np.column_stack([bar_features(np, previous, inputs), inputs[:, 6]])
-    averages = np.empty((stop - start, len(FEATURES), len(spans)))
+    apart = window * np.arange(1, len(bounds))  # absent bars before each series: no window reaches into another
+    signal = _signal(panel, start, stop, np.arange(stop - start) + np.repeat(apart, np.diff(bounds)))
+    averages = np.empty((len(FEATURES), len(spans), stop - start))
     for column, decay in enumerate(decays(spans)):
-        for first, last in pairwise(bounds):
-            summed = _windowed(signal[first:last], decay, window)
-            averages[first:last, :, column] = summed[:, :-1] / np.maximum(summed[:, -1:], _TINY)
-    return averages
+        summed = _windowed(signal, decay, window)
+        present = np.maximum(summed[-1], _TINY)
+        for first, last, shift in zip(bounds[:-1], bounds[1:], apart, strict=True):
+            own = slice(first + shift, last + shift)
+            np.divide(summed[:-1, own], present[own], out=averages[:, column, first:last])
+    return averages.transpose(2, 0, 1)
+
+
+def _signal(panel: Panel, start: int, stop: int, place: IntArray) -> FloatArray:
+    """(n_features + 1, last place + 1) features and presence of each bar at its place; zeros elsewhere."""
+    inputs = np.zeros((len(INPUT_COLUMNS), place[-1] + 1))
+    inputs[:5, place] = panel.bars[start:stop].T
+    inputs[5, place] = panel.market_return[panel.session[start:stop]] * panel.present[start:stop]
+    inputs[6, place] = panel.present[start:stop]
+    previous = np.zeros_like(inputs)
+    previous[:, 1:] = inputs[:, :-1]
+    return np.stack([*bar_features(np, previous.T, inputs.T).values(), inputs[6]])
 
 
 def _windowed(signal: FloatArray, decay: float, window: int) -> FloatArray:
-    """(n, k) sum over each row's last `window` rows of decay^age × signal."""
+    """(k, n) sum over the last `window` columns of decay^age × signal.
+
+    Sums over 1, 2, 4, 8… columns are joined, each from two of half its length: the window costs its logarithm, and
+    what lies before it is never in the sum.
+    """
     if decay == 0.0:
         return signal
-    summed: FloatArray = lfilter([1.0], [1.0, -decay], signal, axis=0)
-    if len(signal) > window:
-        summed[window:] -= decay**window * summed[:-window]
+    block, length = signal, 1
+    while not window & length:
+        block, length = _joined(block, block, decay**length, length), 2 * length
+    summed, covered = block, length
+    while covered < window:
+        block, length = _joined(block, block, decay**length, length), 2 * length
+        if window & length:
+            summed, covered = _joined(summed, block, decay**covered, covered), covered + length
     return summed
+
+
+def _joined(newer: FloatArray, older: FloatArray, weight: float, lag: int) -> FloatArray:
+    """newer + weight × older, `lag` columns ago; before the first column there is nothing."""
+    joined = np.empty_like(newer)
+    joined[:, :lag] = newer[:, :lag]
+    np.multiply(older[:, :-lag], weight, out=joined[:, lag:])
+    joined[:, lag:] += newer[:, lag:]
+    return joined

@@ -35,7 +35,7 @@ class BarFeatures(layers.Layer):
     def call(self, bars: Any) -> Any:
         bars = ops.cast(bars, "float64")
         features = bar_features(ops, bars[:, :-1], bars[:, 1:])
-        return ops.concatenate([features, bars[:, 1:, 6:]], axis=-1)
+        return ops.stack([*features.values(), bars[:, 1:, 6]], axis=-1)
 
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         steps = None if shape[1] is None else shape[1] - 1

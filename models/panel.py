@@ -92,11 +92,16 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
             alone lie on the same sessions as the whole universe. Both are computed from the bars when None.
     """
     days = bars["session"].to_numpy("datetime64[D]")
-    sessions = np.unique(days) if market is None else market.index.to_numpy("datetime64[D]")
-    session = np.searchsorted(sessions, days)
+    if market is None:
+        session, numbers = pd.factorize(days.view(np.int64), sort=True)
+        sessions = numbers.view("datetime64[D]")
+    else:
+        sessions = market.index.to_numpy("datetime64[D]")
+        session = np.searchsorted(sessions, days)
     codes, names = pd.factorize(bars["symbol"])
     member = bars["member"].to_numpy(bool) if "member" in bars else np.ones(len(bars), bool)
-    relative = len(np.unique(codes[member])) >= data.min_universe if market is None else bool(market.any())
+    n_members = np.count_nonzero(np.bincount(codes[member]))
+    relative = bool(n_members >= data.min_universe if market is None else market.any())
     median = np.zeros(len(sessions), np.float32)
     if relative:
         median = median_returns(bars, codes, session, data) if market is None else market.to_numpy(np.float32)

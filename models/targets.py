@@ -8,12 +8,17 @@ The last sessions of a series have no target: NaN, never zero.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from models.blocks import in_blocks
 from models.config import TargetsConfig
 from models.panel import BAR_COLUMNS, BoolArray, FloatArray, Panel
+
+_BLOCK: Final = 16_384
+"""Rows whose horizons are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,14 @@ class Targets:
 
 def compute_targets(panel: Panel, config: TargetsConfig) -> Targets:
     """Volatility, magnitude and direction over the next `horizon_sessions` of each row's own series."""
-    returns = _horizon_returns(panel, config)
-    total = returns.sum(axis=0)
-    volatility = returns.std(axis=0, ddof=1)
+    total, volatility = np.empty(len(panel.session)), np.empty(len(panel.session))
+
+    def fill(rows: slice) -> None:
+        returns = _horizon_returns(panel, rows, config)
+        returns.sum(axis=0, out=total[rows])
+        returns.std(axis=0, ddof=1, out=volatility[rows])
+
+    in_blocks(fill, panel.offsets, _BLOCK)
     return Targets(
         direction=_direction(total, panel, config),
         volatility=volatility,
@@ -53,27 +63,27 @@ def label_reach(config: TargetsConfig) -> int:
     return config.reach
 
 
-def _horizon_returns(panel: Panel, config: TargetsConfig) -> FloatArray:
-    """(h, M) daily log returns from the entry price on; NaN where the series ends or a bar is absent."""
-    log_close = _log_prices(panel, "close")
+def _horizon_returns(panel: Panel, rows: slice, config: TargetsConfig) -> FloatArray:
+    """(h, n) daily log returns of whole series from the entry price on; NaN where one ends or a bar is absent."""
+    log_close = _log_prices(panel, rows, "close")
     delay = int(config.entry == "next_close")
-    ends = panel.offsets[panel.series + 1]
+    ends = panel.offsets[panel.series[rows] + 1] - rows.start
     levels = [_ahead(log_close, step + delay, ends) for step in range(config.horizon_sessions + 1)]
     if config.entry == "next_open":
-        levels[0] = _ahead(_log_prices(panel, "open"), 1, ends)
+        levels[0] = _ahead(_log_prices(panel, rows, "open"), 1, ends)
     return np.diff(np.stack(levels), axis=0)
 
 
-def _log_prices(panel: Panel, name: str) -> FloatArray:
-    """(M,) logarithm of one of the prices; NaN where the bar is absent."""
-    prices = panel.bars[:, BAR_COLUMNS.index(name)].astype(np.float64)
-    return np.log(np.where(panel.present, prices, np.nan))
+def _log_prices(panel: Panel, rows: slice, name: str) -> FloatArray:
+    """(n,) logarithm of one of the prices; NaN where the bar is absent."""
+    prices = panel.bars[rows, BAR_COLUMNS.index(name)].astype(np.float64)
+    return np.log(np.where(panel.present[rows], prices, np.nan))
 
 
 def _ahead(values: FloatArray, steps: int, ends: np.ndarray) -> FloatArray:
     """(M,) value that many sessions later in the same series, else NaN."""
     later = np.full(len(values), np.nan)
-    later[: len(values) - steps] = values[steps:]
+    later[: max(len(values) - steps, 0)] = values[steps:]
     later[np.arange(len(values)) + steps >= ends] = np.nan
     return later
 

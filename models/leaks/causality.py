@@ -214,7 +214,7 @@ def _summaries_of(
 ) -> FloatArray:
     """(n, n_summaries) of (n, window + 1, 7) windows, as the exported network computes them."""
     bars = block.astype(np.float64)
-    signal = np.concatenate([bar_features(np, bars[:, :-1], bars[:, 1:]), bars[:, 1:, 6:]], axis=-1)
+    signal = np.stack([*bar_features(np, bars[:, :-1], bars[:, 1:]).values(), bars[:, 1:, 6]], axis=-1)
     summed = np.einsum("btf,ts->bfs", signal, filter_weights(network.window, network.spans))
     alone: FloatArray = scale_free(np, summed[:, :-1] / np.maximum(summed[:, -1:], 1e-30))
     return alone

@@ -152,8 +152,8 @@ def test_a_price_level_among_the_features_is_caught(dataset, evidence, monkeypat
     honest = features_module.bar_features
 
     def with_level(ops, previous, current):
-        features = honest(ops, previous, current)
-        return ops.concatenate([features[..., :-1], ops.log(ops.maximum(current[..., 3:4], 1e-30))], axis=-1)
+        level = ops.log(ops.maximum(current[..., 3], 1e-30))
+        return {**honest(ops, previous, current), "squared_market": level}
 
     monkeypatch.setattr(features_module, "bar_features", with_level)
     assert "price_level" in causality(dataset, evidence)

@@ -54,6 +54,20 @@ def test_a_stated_split_is_adjusted_and_starts_no_segment(make_market):
     np.testing.assert_allclose(adjusted.bars, whole.bars, rtol=1e-6)
 
 
+def test_what_is_known_of_a_symbol_does_not_depend_on_how_many_others_there_are(make_market):
+    bars = make_market(n_symbols=25, n_sessions=3000)  # more bars than are cleaned together
+    bars.loc[2900:, ["open", "high", "low", "close"]] *= 0.25
+    last = bars["symbol"] == bars["symbol"].iloc[-1]
+    wrong = bars.index[last][1500]
+    bars.loc[wrong, ["open", "high", "low", "close"]] *= 100.0
+    panel = build_panel(bars, DataConfig())
+    alone = build_panel(bars[last].reset_index(drop=True), DataConfig(), panel.market)
+    rows = panel.symbol_of(np.arange(len(panel.session))) == bars["symbol"].iloc[-1]
+    assert not alone.present[1500]
+    np.testing.assert_array_equal(panel.bars[rows], alone.bars)
+    np.testing.assert_array_equal(panel.present[rows], alone.present)
+
+
 def test_the_market_return_is_the_median_over_symbols(make_market):
     bars = make_market(n_symbols=25, n_sessions=10)
     panel = build_panel(bars, DataConfig())

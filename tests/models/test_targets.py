@@ -48,6 +48,16 @@ def test_the_last_sessions_have_no_target(make_market):
     assert np.isfinite(targets.volatility[~last]).all()
 
 
+def test_a_series_shorter_than_the_horizon_has_no_target_wherever_it_lies(make_market):
+    long = make_market(n_symbols=10, n_sessions=2000)  # more rows than are looked at together
+    newcomer = long.tail(3).assign(symbol="S999")
+    panel = build_panel(pd.concat([long, newcomer], ignore_index=True), DataConfig())
+    targets = compute_targets(panel, CONFIG)
+    alone = compute_targets(build_panel(long, DataConfig()), CONFIG)
+    assert np.isnan(targets.volatility[-3:]).all()
+    np.testing.assert_array_equal(targets.volatility[:-3], alone.volatility)
+
+
 def test_no_target_looks_across_an_absent_bar(make_market):
     bars = make_market(n_symbols=2, n_sessions=30)
     panel = build_panel(bars.drop(index=12).reset_index(drop=True), DataConfig())
