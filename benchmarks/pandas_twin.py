@@ -56,10 +56,11 @@ def dense_rows(bars: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     )
     cleaned = clean(bars, sequence, data)
     rows = pd.DataFrame(np.column_stack([cleaned.prices, cleaned.volume]), columns=list(BAR_COLUMNS))
-    rows = rows.astype(np.float32).astype(np.float64)
+    rows = rows.astype(np.float64)
     rows["present"] = 1.0
-    rows["axis"] = axis[cleaned.kept]
+    rows["axis"] = axis
     rows["series"] = np.cumsum(cleaned.starts) - 1
+    rows = rows[cleaned.kept]
     rows = rows.set_index(["series", "axis"])[[*BAR_COLUMNS, "present"]].reindex(_every_session(rows)).reset_index()
     rows["present"] = rows["present"].fillna(0.0)
     rows["market"] = rows["axis"].map(market)

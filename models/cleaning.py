@@ -5,11 +5,12 @@ of arrival, and a past night sees what it saw.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from models.actions import Factors, Suspects, stated_factors, suspects
@@ -17,6 +18,8 @@ from models.bar_sequence import BarSequence, BoolArray, FloatArray, IntArray
 from models.blocks import in_blocks
 from models.config import DataConfig
 from models.ticks import Ticks, suspect_ticks, without_busted_prints
+
+Float32Array = npt.NDArray[np.float32]
 
 _BLOCK: Final = 65_536
 """Bars that are looked at together."""
@@ -40,16 +43,16 @@ class Judged:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """k bars that count, of n delivered ones."""
+    """What counts of n delivered bars."""
 
     kept: BoolArray
-    """(n,) the others are suspect and count as absent."""
-    prices: FloatArray
-    """(k, 4) comparable within a series."""
-    volume: FloatArray
-    """(k,) in shares of the last session."""
+    """(n,) the others are suspect and count as absent; what follows says nothing of them."""
+    prices: Float32Array
+    """(n, 4) comparable within a series."""
+    volume: Float32Array
+    """(n,) in shares of the last session."""
     starts: BoolArray
-    """(k,) whether a new segment begins."""
+    """(n,) whether a new segment begins."""
 
 
 def clean(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Cleaned:
@@ -60,19 +63,27 @@ def clean(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Cleane
         sequence: Their prices as delivered, and the market's return.
         data: Limits, configured splits and renames.
     """
-    symbols = np.append(np.flatnonzero(~sequence.follows), len(sequence))
-    parts = in_blocks(lambda rows: _clean(bars[rows], sequence.at(rows), data), symbols, _BLOCK)
-    return Cleaned(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Cleaned)))
+    n = len(bars)
+    cleaned = Cleaned(np.zeros(n, bool), np.zeros((n, 4), np.float32), np.zeros(n, np.float32), np.zeros(n, bool))
+
+    def fill(rows: slice) -> None:
+        judged = judge(bars[rows], sequence.at(rows), data)
+        believed, at = judged.believed, rows.start + np.flatnonzero(judged.kept)
+        cleaned.kept[at] = True
+        cleaned.prices[at], cleaned.volume[at] = believed.prices, believed.volume
+        cleaned.starts[at] = _starts(bars[rows], judged, data)
+
+    in_blocks(fill, np.append(np.flatnonzero(~sequence.follows), n), _BLOCK)
+    return cleaned
 
 
-def _clean(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Cleaned:
-    judged = judge(bars, sequence, data)
+def _starts(bars: pd.DataFrame, judged: Judged, data: DataConfig) -> BoolArray:
+    """(k,) of the bars that count, whether a new segment begins."""
     believed = judged.believed
     starts = ~believed.follows
     starts[1:] |= np.diff(believed.session) - 1 > data.gap_sessions
     starts[judged.suspects.rows] = True
-    starts |= _renamed(bars[judged.kept] if not judged.kept.all() else bars, believed, data.renames)
-    return Cleaned(judged.kept, believed.prices, believed.volume, starts)
+    return starts | _renamed(bars[judged.kept] if not judged.kept.all() else bars, believed, data.renames)
 
 
 def judge(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Judged:
@@ -91,7 +102,7 @@ def judge(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Judged
 
 def median_returns(
     bars: pd.DataFrame, codes: IntArray, session: IntArray, data: DataConfig
-) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+) -> Float32Array:
     """(S,) median log return of the universe from one session to the next, from these two alone.
 
     Cleaning asks for the market's move, so it cannot wait for cleaned bars: moves beyond the jump limit, stated splits

@@ -108,19 +108,20 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
     prices = bars[list(PRICES)].to_numpy(np.float64)
     volume = bars["volume"].to_numpy(np.float64)
     cleaned = clean(bars, BarSequence(codes, session, prices, volume, median.astype(np.float64)[session]), data)
-    codes, session = codes[cleaned.kept], session[cleaned.kept]
-    first = np.flatnonzero(cleaned.starts)
+    kept = np.flatnonzero(cleaned.kept)
+    codes, session, starts = codes[kept], session[kept], cleaned.starts[kept]
+    first = np.flatnonzero(starts)
     last = np.append(first[1:], len(codes)) - 1
     offsets = np.concatenate([[0], np.cumsum(session[last] - session[first] + 1)]).astype(np.int64)
-    series_of_bar = np.cumsum(cleaned.starts) - 1
+    series_of_bar = np.cumsum(starts) - 1
     row = offsets[series_of_bar] + session - session[first][series_of_bar]
 
     n_rows = int(offsets[-1])
     dense = np.zeros((n_rows, len(BAR_COLUMNS)), np.float32)
-    dense[row, :4] = cleaned.prices
-    dense[row, 4] = cleaned.volume
+    dense[row, :4] = cleaned.prices[kept]
+    dense[row, 4] = cleaned.volume[kept]
     present, belongs = np.zeros(n_rows, bool), np.zeros(n_rows, bool)
-    present[row], belongs[row] = True, member[cleaned.kept]
+    present[row], belongs[row] = True, member[kept]
     series = np.repeat(np.arange(len(first), dtype=np.int32), np.diff(offsets))
     axis = (np.arange(n_rows) - offsets[series] + session[first][series]).astype(np.int32)
     symbol_starts = np.flatnonzero(np.diff(codes[first], prepend=-1))

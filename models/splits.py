@@ -76,14 +76,14 @@ class History:
 def history(panel: Panel, targets: Targets, config: RetrainConfig) -> History:
     """Sessions with at least one usable row, and the smallest number that allows training and evidence."""
     rows = usable_rows(panel, targets, config)
-    positions = panel.session[rows]
-    usable = (int(positions.min()), int(positions.max()) + 1) if len(positions) else (0, 0)
+    positions = np.flatnonzero(np.bincount(panel.session[rows])).tolist()
+    usable = (positions[0], positions[-1] + 1) if positions else (0, 0)
     least_training = 1
     parts = least_training + config.training.validation_sessions + 2 * targets.reach
     judged = max(config.gate.min_evidence_sessions, _two_blocks(targets.reach))
     # the evidence takes a third, evidence_sessions at most: the rest must hold the other parts
     rest = min(-(-3 * parts // 2), config.gate.evidence_sessions + parts)
-    return History(usable, max(3 * judged, judged + parts, rest), frozenset(positions.tolist()))
+    return History(usable, max(3 * judged, judged + parts, rest), frozenset(positions))
 
 
 def plan(past: History, sessions: npt.NDArray[np.datetime64], reach: int, config: RetrainConfig) -> Plan:
