@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from models.bar_sequence import BarSequence
-from models.cleaning import clean
+from models.cleaning import judge, segment_starts
 from models.config import DataConfig, NetworkConfig, RetrainConfig, TargetsConfig
 from models.features import FEATURES, LEVELS, RETURNS, VARIANCES, decays
 from models.panel import BAR_COLUMNS, PRICES
@@ -42,7 +42,8 @@ def prepare(bars: pd.DataFrame, config: RetrainConfig) -> Prepared:
 def dense_rows(bars: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     """Cleaned bars of each series on every session between its first and its last.
 
-    What is suspect is decided by `models.cleaning`, which is not what the two are compared in.
+    What is suspect is decided by `models.cleaning`, of all bars at once as pandas would: it is not what the two are
+    compared in.
     """
     axis = pd.factorize(bars["session"], sort=True)[0]
     market = market_return(bars, axis, data)
@@ -54,13 +55,13 @@ def dense_rows(bars: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
         bars["volume"].to_numpy(np.float64),
         np.asarray(market.reindex(axis), np.float64),
     )
-    cleaned = clean(bars, sequence, data)
-    rows = pd.DataFrame(np.column_stack([cleaned.prices, cleaned.volume]), columns=list(BAR_COLUMNS))
-    rows = rows.astype(np.float64)
+    judged = judge(bars, sequence, data)
+    believed = judged.believed
+    rows = pd.DataFrame(np.column_stack([believed.prices, believed.volume]), columns=list(BAR_COLUMNS))
+    rows = rows.astype(np.float32).astype(np.float64)
     rows["present"] = 1.0
-    rows["axis"] = axis
-    rows["series"] = np.cumsum(cleaned.starts) - 1
-    rows = rows[cleaned.kept]
+    rows["axis"] = axis[judged.kept]
+    rows["series"] = np.cumsum(segment_starts(bars, judged, data)) - 1
     rows = rows.set_index(["series", "axis"])[[*BAR_COLUMNS, "present"]].reindex(_every_session(rows)).reset_index()
     rows["present"] = rows["present"].fillna(0.0)
     rows["market"] = rows["axis"].map(market)

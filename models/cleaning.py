@@ -71,14 +71,20 @@ def clean(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Cleane
         believed, at = judged.believed, rows.start + np.flatnonzero(judged.kept)
         cleaned.kept[at] = True
         cleaned.prices[at], cleaned.volume[at] = believed.prices, believed.volume
-        cleaned.starts[at] = _starts(bars[rows], judged, data)
+        cleaned.starts[at] = segment_starts(bars[rows], judged, data)
 
     in_blocks(fill, np.append(np.flatnonzero(~sequence.follows), n), _BLOCK)
     return cleaned
 
 
-def _starts(bars: pd.DataFrame, judged: Judged, data: DataConfig) -> BoolArray:
-    """(k,) of the bars that count, whether a new segment begins."""
+def segment_starts(bars: pd.DataFrame, judged: Judged, data: DataConfig) -> BoolArray:
+    """(k,) whether a new segment begins, of the k bars that count.
+
+    Args:
+        bars: n canonical bars, sorted by symbol and session.
+        judged: What is known of them.
+        data: Longest gap inside a segment, and configured renames.
+    """
     believed = judged.believed
     starts = ~believed.follows
     starts[1:] |= np.diff(believed.session) - 1 > data.gap_sessions
