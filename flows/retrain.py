@@ -26,6 +26,7 @@ from tasks.close import (
     Outcome,
     close_night,
     decided_outcome,
+    deliveries_of,
     finish_night,
     judged_before,
     recorded_result,
@@ -116,6 +117,7 @@ def _decide(
     forced: Forced | None,
     timings: Timings,
 ) -> NightResult:
+    delivered = deliveries_of(night, delivered, config)
     with CleanProcess.start() as clean:
         outcome = earn(night, config, timings)
         if forced is not None:

@@ -106,9 +106,7 @@ def judge(bars: pd.DataFrame, sequence: BarSequence, data: DataConfig) -> Judged
     )
 
 
-def median_returns(
-    bars: pd.DataFrame, codes: IntArray, session: IntArray, data: DataConfig
-) -> Float32Array:
+def median_returns(bars: pd.DataFrame, codes: IntArray, session: IntArray, data: DataConfig) -> Float32Array:
     """(S,) median log return of the universe from one session to the next, from these two alone.
 
     Cleaning asks for the market's move, so it cannot wait for cleaned bars: moves beyond the jump limit, stated splits

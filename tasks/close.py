@@ -22,6 +22,7 @@ from models.records import (
     Verdict,
     percentiles_by_head,
 )
+from models.store import BarsStore
 from models.timings import Timings
 from tasks.evaluate import EvidenceRecord
 from tasks.promote import keep_champion, log_trial, promote_candidate, superseded
@@ -174,6 +175,20 @@ def _as_decided(verdict: Verdict, entry: LedgerEntry) -> Verdict:
     word = "promote" if entry.verdict == "promote" else "keep"
     forced = verdict.forced if verdict.forced is not None and verdict.forced.what == word else None
     return verdict.model_copy(update={"verdict": word, "reason": entry.reason, "forced": forced})
+
+
+def deliveries_of(
+    night: NightRecord, delivered: Sequence[DeliveryRecord], config: RetrainConfig
+) -> Sequence[DeliveryRecord]:
+    """What a night tells of its deliveries: those of this run, or those that brought its session before.
+
+    The latter where this run brought nothing new: an earlier try was cut off after it had, or `nocturne ingest` did.
+    """
+    if any(not one.repeated for one in delivered):
+        return delivered
+    stored = BarsStore(Locations(config.storage)).deliveries()
+    before = [one for one in stored if one.status == "accepted" and one.last == night.snapshot.session]
+    return before or delivered
 
 
 def with_delivery(result: NightResult, delivered: Sequence[DeliveryRecord], timings: Timings) -> NightResult:

@@ -106,6 +106,7 @@ def test_a_night_killed_between_its_decision_and_its_page_is_told_without_being_
     told = retrain(config=config_at(home))
     assert not told.repeated
     assert (told.verdict, told.reason, told.checks) == (first_night.verdict, first_night.reason, first_night.checks)
+    assert told.delivery == first_night.delivery
     assert first_night.version in Path(told.report).read_text()
     assert Ledger(locations).entries() == decided
 
