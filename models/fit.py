@@ -35,6 +35,9 @@ _VALIDATED_AT_ONCE: Final = 32_768
 """Rows; all of a large universe's would take more memory than their summaries."""
 _XLA_FROM: Final = 100_000
 """Training rows; with fewer, compilation takes longer than the shorter steps save (docs/model.md)."""
+_VECTORS: Final = "--xla_cpu_prefer_vector_width=512"
+"""Read by XLA before its first compilation. It would use half of what a processor's vectors hold; one that has no such
+vectors does as before."""
 _EXPLODED: Final = 100.0
 """A batch's loss this many times as large as the first one's is no noise."""
 
@@ -162,6 +165,7 @@ def _run(loop: "_Loop", clock: "_Clock", progress: Progress | None) -> tuple[lis
 
 def settle(training: TrainingConfig) -> None:
     """Seeds, threads and determinism, set in this one place before the first operation runs."""
+    os.environ.setdefault("XLA_FLAGS", _VECTORS)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(training.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -1,6 +1,7 @@
 """The bounded network: what it promises, and what the origin's heads did instead."""
 
 import gc
+import os
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ tf = pytest.importorskip("tensorflow")
 from models.card import ModelCard, read_card  # noqa: E402
 from models.export import export_candidate  # noqa: E402
 from models.fit import Material, _batches, _Loop, _pays_for_xla, fit, settle  # noqa: E402
-from models.network import BoundedHead, build_served, build_trunk  # noqa: E402
+from models.network import BoundedHead, MemberDense, build_served, build_trunk  # noqa: E402
 from models.offset import Standardisation, fit_direction_line, fit_offset  # noqa: E402
 from models.serving import ServedModel, disagreement  # noqa: E402
 
@@ -208,6 +209,15 @@ def test_a_step_is_the_same_compiled_alone_or_with_all_others(fitted):
     np.testing.assert_array_equal(losses(rows), losses(*rows[:, None]))
 
 
+@pytest.mark.parametrize("own", ["", "--xla_cpu_prefer_vector_width=256"])
+def test_whole_vectors_are_asked_of_xla_unless_its_flags_are_set(own, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", own)
+    if not own:
+        monkeypatch.delenv("XLA_FLAGS")
+    settle(CONFIG.training)
+    assert os.environ["XLA_FLAGS"] == (own or "--xla_cpu_prefer_vector_width=512")
+
+
 def test_without_a_gpu_a_fit_that_requires_one_is_refused_with_what_was_found(fitted):
     config, _, material, _, _ = fitted
     training = config.training.model_copy(update={"require_gpu": True})
@@ -283,6 +293,30 @@ def test_a_relu_head_is_unbounded_where_ours_is_not(scales):
     relu, ours = keras.layers.Dense(1, activation="relu"), BoundedHead(scales["volatility"].scale, 2)
     assert float(np.max(relu(fusion))) > 1e4
     assert float(np.max(ours(fusion))) <= np.float32(scales["volatility"].scale)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("units", [1, 2, 3])
+@pytest.mark.parametrize("of_each_member", [False, True])
+def test_layers_of_few_units_say_and_learn_the_same_as_wide_ones(members, units, of_each_member):
+    rng = np.random.default_rng(units)
+    seen = rng.normal(size=(members, 20, 5) if of_each_member else (20, 5)).astype(np.float32)
+    layer = MemberDense(units, members)
+    layer(seen)
+    kernel, inputs = tf.constant(rng.normal(size=(members, 5, units)), tf.float32), tf.constant(seen)
+    layer.kernel.assign(kernel)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        said = layer(inputs)
+        loss = tf.reduce_sum(said**2)
+    by_kernel, by_inputs = tape.gradient(loss, [layer.kernel, inputs])
+    with tf.GradientTape() as tape:
+        tape.watch([kernel, inputs])
+        plain = inputs @ kernel
+        loss = tf.reduce_sum(plain**2)
+    expected = [plain, *tape.gradient(loss, [kernel, inputs])]
+    for one, another in zip((said, by_kernel, by_inputs), expected, strict=True):
+        np.testing.assert_allclose(one, another, rtol=1e-4, atol=1e-5)
 
 
 def test_a_bounded_head_starts_at_the_mean_of_its_target(scales):
