@@ -109,9 +109,9 @@ def _fold(
     place = f"{locations.folds}/{key}"
     kept = _find(place)
     if kept is None:
-        trained, trunk, cut_short = _train(dataset, split, seen, key, progress)
+        trained, trunk = _train(dataset, split, seen, key, progress)
         # neither a busy night nor a process with other threads is a reason to be asked the same again for a year
-        if not cut_short and trained.record.threads == dataset.config.training.threads:
+        if not trained.record.cut_short and trained.record.threads == dataset.config.training.threads:
             _keep(place, trained, trunk)
     else:
         trained, trunk = kept
@@ -122,7 +122,7 @@ def _fold(
 
 def _train(
     dataset: Dataset, split: Split, seen: Float32Array, key: str, progress: Progress | None
-) -> tuple[_Kept, keras.Model, bool]:
+) -> tuple[_Kept, keras.Model]:
     train, validation = dataset.between(split.train), dataset.between(split.validation)
     material = Material(seen, dataset.targets, train, validation, dataset.scales(rows=train))
     fitted = fit(material, dataset.config, progress)
@@ -138,9 +138,10 @@ def _train(
         threads=fitted.threads,
         device=fitted.device,
         seconds=fitted.seconds,
+        cut_short=fitted.cut_short,
         reused=False,
     )
-    return _Kept(record=record, curves=fitted.curves, model_sha256=""), fitted.trunk, fitted.cut_short
+    return _Kept(record=record, curves=fitted.curves, model_sha256=""), fitted.trunk
 
 
 def _keep(place: str, trained: _Kept, trunk: keras.Model) -> None:

@@ -167,6 +167,8 @@ class FoldRecord(Record):
     """What it was trained on: CPU, or the name of the GPU."""
     seconds: float
     """That its training took, when it was trained."""
+    cut_short: bool = False
+    """Whether `training.max_seconds` ended its fit; it is not kept then."""
     reused: bool
     """Trained on an earlier night."""
 

@@ -389,14 +389,18 @@ def _fold_table(candidate: CandidateRecord, session: date) -> Table:
             str((session - fold.trained_until).days),
             count(fold.rows),
             str(fold.epochs),
-            "an earlier night" if fold.reused else duration(fold.seconds),
+            "an earlier night" if fold.reused else _trained_in(fold.seconds, fold.cut_short),
         )
         for fold in candidate.folds
     ]
     age = str((session - candidate.trained_until).days)
     own = (candidate.version, str(candidate.trained_until), age, ABSENT, str(candidate.epochs))
     caption = "Recipe folds, each judged on the sessions after its training, and the candidate on the last ones"
-    return Table(columns, (*rows, (*own, duration(candidate.seconds))), caption)
+    return Table(columns, (*rows, (*own, _trained_in(candidate.seconds, candidate.cut_short))), caption)
+
+
+def _trained_in(seconds: float, cut_short: bool) -> str:
+    return f"{duration(seconds)}, cut short by training.max_seconds" if cut_short else duration(seconds)
 
 
 def _head_table(candidate: CandidateRecord) -> Table:

@@ -106,8 +106,10 @@ def test_another_market_or_another_kind_of_direction_is_another_fold(bars):
 
 def test_a_fold_that_ran_out_of_time_is_not_kept(bars, tmp_path):
     hasty = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"max_seconds": 0.01})})
-    assert not versions(folds_of(night_of(bars, 340, hasty), tmp_path), reused=True)
-    assert not versions(folds_of(night_of(bars, 340), tmp_path), reused=True)
+    hurried, whole = (folds_of(night_of(bars, 340, config), tmp_path) for config in (hasty, CONFIG))
+    assert [fold.record.cut_short for fold in (*hurried, *whole)] == [True] * len(hurried) + [False] * len(whole)
+    assert not versions(hurried, reused=True)
+    assert not versions(whole, reused=True)
 
 
 def test_predictions_stand_for_the_rows_of_the_split(bars, first):

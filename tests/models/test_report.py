@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import replace
+from datetime import date
 
 import pandas as pd
 import pytest
 
 from models.notation import ABSENT
-from models.records import Check, Forced, Influence, Weighs, above
+from models.records import Check, FoldRecord, Forced, Influence, Weighs, above
 from models.report import NightMaterial, night_page, render_html, render_markdown
 from tests import synthetic_night
 
@@ -155,6 +156,26 @@ def test_a_first_night_has_its_percentiles_without_a_past(whole_night):
     first = night_page(replace(whole_night, history=pd.DataFrame()))
     targets = next(section for section in first.sections if section.title == "Targets and bounds")
     assert [type(block).__name__ for block in targets.blocks] == ["Table"]
+
+
+def test_a_fold_that_ran_out_of_time_is_marked(whole_night):
+    hasty = FoldRecord(
+        fold=0,
+        key="0",
+        version="fold-2023Q4-0",
+        trained_until=date(2023, 9, 1),
+        rows=1000,
+        epochs=1,
+        penalty=None,
+        seconds=60.0,
+        cut_short=True,
+        reused=False,
+    )
+    folds = (hasty, hasty.model_copy(update={"version": "fold-2024Q1-0", "cut_short": False}))
+    candidate = whole_night.candidate.model_copy(update={"folds": folds})
+    text = render_markdown(replace(whole_night, candidate=candidate))
+    (told,) = [row for row in text.splitlines() if "cut short" in row]
+    assert hasty.version in told
 
 
 def test_a_model_of_the_direction_alone_is_reported_without_bounded_heads(whole_night):
