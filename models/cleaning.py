@@ -10,16 +10,13 @@ from datetime import date
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from models.actions import Factors, Suspects, stated_factors, suspects
-from models.bar_sequence import BarSequence, BoolArray, FloatArray, IntArray
+from models.bar_sequence import BarSequence, BoolArray, Float32Array, FloatArray, IntArray
 from models.blocks import in_blocks
 from models.config import DataConfig
 from models.ticks import Ticks, suspect_ticks, without_busted_prints
-
-Float32Array = npt.NDArray[np.float32]
 
 _BLOCK: Final = 65_536
 """Bars that are looked at together."""

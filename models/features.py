@@ -138,53 +138,59 @@ def _averages(panel: Panel, start: int, stop: int, window: int, spans: tuple[int
 
     In memory rows come last, so that every step runs along contiguous numbers.
     """
-    bounds = panel.offsets[slice(*np.searchsorted(panel.offsets, [start, stop + 1]))] - start
-    apart = window * np.arange(1, len(bounds))  # absent bars before each series: no window reaches into another
-    signal = _signal(panel, start, stop, np.arange(stop - start) + np.repeat(apart, np.diff(bounds)))
+    signal, position = _signal(panel, start, stop)
     averages = np.empty((len(FEATURES), len(spans), stop - start))
     for column, decay in enumerate(decays(spans)):
-        summed = _windowed(signal, decay, window)
-        present = np.maximum(summed[-1], _TINY)
-        for first, last, shift in zip(bounds[:-1], bounds[1:], apart, strict=True):
-            own = slice(first + shift, last + shift)
-            np.divide(summed[:-1, own], present[own], out=averages[:, column, first:last])
+        summed = _windowed(signal, decay, window, position)
+        np.divide(summed[:-1], np.maximum(summed[-1], _TINY), out=averages[:, column])
     return averages.transpose(2, 0, 1)
 
 
-def _signal(panel: Panel, start: int, stop: int, place: IntArray) -> FloatArray:
-    """(n_features + 1, last place + 1) features and presence of each bar at its place; zeros elsewhere."""
-    inputs = np.zeros((len(INPUT_COLUMNS), place[-1] + 1))
-    inputs[:5, place] = panel.bars[start:stop].T
-    inputs[5, place] = panel.market_return[panel.session[start:stop]] * panel.present[start:stop]
-    inputs[6, place] = panel.present[start:stop]
-    previous = np.zeros_like(inputs)
-    previous[:, 1:] = inputs[:, :-1]
-    return np.stack([*bar_features(np, previous.T, inputs.T).values(), inputs[6]])
+def _signal(panel: Panel, start: int, stop: int) -> tuple[FloatArray, IntArray]:
+    """(n_features + 1, n) features and presence of each bar, and (n,) its position in its series."""
+    bounds = panel.offsets[slice(*np.searchsorted(panel.offsets, [start, stop + 1]))] - start
+    position = np.arange(stop - start) - np.repeat(bounds[:-1], np.diff(bounds))
+    inputs = np.empty((len(INPUT_COLUMNS), stop - start))
+    inputs[:5] = panel.bars[start:stop].T
+    inputs[6] = panel.present[start:stop]
+    inputs[5] = panel.market_return[panel.session[start:stop]] * inputs[6]
+    previous = np.roll(inputs, 1, axis=1)
+    previous[:, position == 0] = 0.0
+    return np.stack([*bar_features(np, previous.T, inputs.T).values(), inputs[6]]), position
 
 
-def _windowed(signal: FloatArray, decay: float, window: int) -> FloatArray:
-    """(k, n) sum over the last `window` columns of decay^age × signal.
+def _windowed(signal: FloatArray, decay: float, window: int, position: IntArray) -> FloatArray:
+    """(k, n) sum over the last `window` columns of the same series of decay^age × signal.
 
     Sums over 1, 2, 4, 8… columns are joined, each from two of half its length: the window costs its logarithm, and
     what lies before it is never in the sum.
+
+    Args:
+        signal: (k, n) of series one after another.
+        decay: Factor per column.
+        window: Columns.
+        position: (n,) of each column in its series.
     """
     if decay == 0.0:
         return signal
     block, length = signal, 1
     while not window & length:
-        block, length = _joined(block, block, decay**length, length), 2 * length
+        block, length = _joined(block, block, decay**length, length, position), 2 * length
     summed, covered = block, length
     while covered < window:
-        block, length = _joined(block, block, decay**length, length), 2 * length
+        block, length = _joined(block, block, decay**length, length, position), 2 * length
         if window & length:
-            summed, covered = _joined(summed, block, decay**covered, covered), covered + length
+            summed, covered = _joined(summed, block, decay**covered, covered, position), covered + length
     return summed
 
 
-def _joined(newer: FloatArray, older: FloatArray, weight: float, lag: int) -> FloatArray:
-    """newer + weight × older, `lag` columns ago; before the first column there is nothing."""
+def _joined(newer: FloatArray, older: FloatArray, weight: float, lag: int, position: IntArray) -> FloatArray:
+    """newer + weight × older, `lag` columns ago; before a series' first column there is nothing."""
+    young = np.flatnonzero(position < lag)
+    if len(young) == len(position):
+        return newer
     joined = np.empty_like(newer)
-    joined[:, :lag] = newer[:, :lag]
     np.multiply(older[:, :-lag], weight, out=joined[:, lag:])
     joined[:, lag:] += newer[:, lag:]
+    joined[:, young] = newer[:, young]
     return joined

@@ -35,9 +35,7 @@ _VALIDATED_AT_ONCE: Final = 32_768
 """Rows; all of a large universe's would take more memory than their summaries."""
 _XLA_FROM: Final = 100_000
 """Training rows; with fewer, compilation takes longer than the shorter steps save (docs/model.md)."""
-_VECTORS: Final = "--xla_cpu_prefer_vector_width=512"
-"""Read by XLA before its first compilation. It would use half of what a processor's vectors hold; one that has no such
-vectors does as before."""
+_VECTOR_WIDTH: Final = "--xla_cpu_prefer_vector_width"
 _EXPLODED: Final = 100.0
 """A batch's loss this many times as large as the first one's is no noise."""
 
@@ -165,7 +163,7 @@ def _run(loop: "_Loop", clock: "_Clock", progress: Progress | None) -> tuple[lis
 
 def settle(training: TrainingConfig) -> None:
     """Seeds, threads and determinism, set in this one place before the first operation runs."""
-    os.environ.setdefault("XLA_FLAGS", _VECTORS)
+    _use_whole_vectors()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(training.threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -179,6 +177,17 @@ def settle(training: TrainingConfig) -> None:
         tf.config.experimental.enable_op_determinism()
     if training.require_gpu and not tf.config.list_physical_devices("GPU"):
         raise TrainingFailed(_no_gpu())
+
+
+def _use_whole_vectors() -> None:
+    """Tell XLA, which reads its flags at its first compilation: it would use half of what a processor's vectors hold.
+
+    A width that somebody has set stands; it decides the last digits of weights. Where vectors are shorter the flag
+    changes nothing.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _VECTOR_WIDTH not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_VECTOR_WIDTH}=512".strip()
 
 
 def _pays_for_xla(training: TrainingConfig, rows: int) -> bool:
@@ -236,7 +245,8 @@ class _Loop:
         self.material = material
         self.config = config
         self.course = course
-        self.trunk, self.penalty = _new_trunk(material, config, course)
+        xla = _pays_for_xla(config.training, len(material.train))
+        self.trunk, self.penalty = _new_trunk(material, config, course, xla)
         self.bounded = [head for head in self.trunk.output if head != "direction"]
         self.summaries = _tensor(material.summaries)
         self.targets = {"direction": tf.constant(material.targets.direction, tf.float32)}
@@ -251,7 +261,6 @@ class _Loop:
         if config.network.direction_offset != "none":
             self._scale_kernels(["direction_logits"], 0.0)
         self.optimizer = _optimizer(self.trunk, config.training)
-        xla = _pays_for_xla(config.training, len(material.train))
         self._pass = tf.function(self._steps, autograph=False, jit_compile=xla, reduce_retracing=not xla)
 
     def epoch(self, batches: Any, epoch: int, clock: _Clock) -> float:
@@ -374,7 +383,9 @@ def _tensor(summaries: Float32Array) -> Any:
     return tf.experimental.dlpack.from_dlpack(summaries.__dlpack__())
 
 
-def _new_trunk(material: Material, config: RetrainConfig, course: Course | None) -> tuple[keras.Model, float | None]:
+def _new_trunk(
+    material: Material, config: RetrainConfig, course: Course | None, xla: bool
+) -> tuple[keras.Model, float | None]:
     """The trunk before training, and the penalty of the line that its direction starts from."""
     network, training = config.network, config.training
     summaries, targets, train = material.summaries, material.targets, material.train
@@ -388,7 +399,15 @@ def _new_trunk(material: Material, config: RetrainConfig, course: Course | None)
         line = fit_direction_line(summaries, targets.direction, train, material.validation, scaling, penalties)
         log.info("direction starts from a line with penalty %g", line.penalty)
     trunk = build_trunk(
-        scaling.mean, scaling.sd, material.scales, network, training.members, offset, line, training.mixed_precision
+        scaling.mean,
+        scaling.sd,
+        material.scales,
+        network,
+        training.members,
+        offset,
+        line,
+        training.mixed_precision,
+        xla,
     )
     return trunk, None if line is None else line.penalty
 

@@ -84,8 +84,10 @@ def course_of(folds: Sequence[Fold]) -> Course | None:
 
 
 def fold_key(dataset: Dataset, split: Split, recipe: str) -> str:
-    """Hash of all that decides a fold's weights but the device, which the fold's record tells: the rows that it reads,
-    recipe, seed, threads and determinism."""
+    """Hash of what decides a fold's weights: the rows that it reads, recipe, seed, threads and determinism.
+
+    Not of the device, which the fold's record tells, nor of the kind of processor and XLA's flags.
+    """
     panel, config = dataset.panel, dataset.config
     first, boundary = split.train[0] - config.network.window, split.validation[1] + split.reach
     rows = np.flatnonzero((panel.session >= first) & (panel.session < boundary))

@@ -84,13 +84,20 @@ class Standardise(layers.Layer):
 
 @register
 class MemberDense(layers.Layer):
-    """A dense layer for each member: [batch, n] or [members, batch, n] → [members, batch, units]."""
+    """A dense layer for each member: [batch, n] or [members, batch, n] → [members, batch, units].
 
-    def __init__(self, units: int, members: int, activation: str | None = None, **kwargs: Any) -> None:
+    Back and forth, XLA takes longer for a product with two columns than for one with 128, and with one member for one
+    column too. With `narrow` one or two units are computed in a form that it is fast at; without XLA that is slower.
+    """
+
+    def __init__(
+        self, units: int, members: int, activation: str | None = None, narrow: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.units = units
         self.members = members
         self.activation = keras.activations.get(activation)
+        self.narrow = narrow and units <= 2
 
     def build(self, shape: Sequence[int | None]) -> None:
         n_inputs = int(shape[-1] or 0)
@@ -103,20 +110,20 @@ class MemberDense(layers.Layer):
         return self.activation(self._product(inputs) + self.bias)
 
     def _product(self, inputs: Any) -> Any:
-        """inputs × kernel; for one or two units in a form that XLA has a fast product for, back and forth."""
-        if self.units > 2 or len(inputs.shape) == 2:
+        if not self.narrow or len(inputs.shape) == 2:
             return ops.matmul(inputs, self.kernel)
         if self.members == 1:
             return ops.einsum("mbi,moi->mbo", inputs, ops.swapaxes(self.kernel, 1, 2))
         units = [ops.matmul(inputs, self.kernel[..., unit : unit + 1]) for unit in range(self.units)]
-        return ops.concatenate(units, axis=-1)
+        return units[0] if self.units == 1 else ops.concatenate(units, axis=-1)
 
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return self.members, shape[-2], self.units
 
     def get_config(self) -> dict[str, Any]:
         activation = keras.activations.serialize(self.activation)
-        return {**super().get_config(), "units": self.units, "members": self.members, "activation": activation}
+        own = {"units": self.units, "members": self.members, "activation": activation, "narrow": self.narrow}
+        return {**super().get_config(), **own}
 
 
 @register
@@ -212,6 +219,7 @@ def build_trunk(
     offset: Offset | None = None,
     direction_line: DirectionLine | None = None,
     mixed_precision: bool = False,
+    xla: bool = False,
 ) -> keras.Model:
     """The trained part: summaries [batch, n] → each head for each member.
 
@@ -224,6 +232,7 @@ def build_trunk(
         offset: The line that bounded heads start from; without one they start from their bias.
         direction_line: The line that direction starts from; without one it starts from nothing.
         mixed_precision: Hidden layers and fusion in bfloat16; heads are always float32.
+        xla: It is trained by steps that XLA compiles.
     """
     hidden_type = "mixed_bfloat16" if mixed_precision else "float32"
     summaries = keras.Input((len(mean),), name="summaries")
@@ -232,7 +241,7 @@ def build_trunk(
         x = MemberDense(units, members, activation="gelu", name=f"hidden_{depth}", dtype=hidden_type)(x)
     x = MemberDense(config.fusion, members, activation="gelu", name="fusion", dtype=hidden_type)(x)
     x = layers.Dropout(config.dropout, name="dropout")(x) if config.dropout else x
-    logits = MemberDense(2, members, name="direction_logits")(x)
+    logits = MemberDense(2, members, narrow=xla, name="direction_logits")(x)
     if direction_line is not None:
         odds = Line(direction_line.slopes.tolist(), name="direction_line")(standardised)
         logits = logits + ops.expand_dims(ops.stack([-odds / 2, odds / 2], axis=-1), 0)
@@ -241,7 +250,7 @@ def build_trunk(
     for head in config.heads:
         if head == "direction":
             continue
-        bounded = BoundedHead(scales[head].scale, members, name=head)
+        bounded = BoundedHead(scales[head].scale, members, narrow=xla, name=head)
         if offset is not None:
             start = StartAt(scales[head].scale, offset.intercepts[head], name=f"{head}_start")(line)
             heads[head] = bounded(x, start)

@@ -100,8 +100,7 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
         session = np.searchsorted(sessions, days)
     codes, names = pd.factorize(bars["symbol"])
     member = bars["member"].to_numpy(bool) if "member" in bars else np.ones(len(bars), bool)
-    n_members = np.count_nonzero(np.bincount(codes[member]))
-    relative = bool(n_members >= data.min_universe if market is None else market.any())
+    relative = _n_symbols(codes[member]) >= data.min_universe if market is None else bool(market.any())
     median = np.zeros(len(sessions), np.float32)
     if relative:
         median = median_returns(bars, codes, session, data) if market is None else market.to_numpy(np.float32)
@@ -140,6 +139,10 @@ def build_panel(bars: pd.DataFrame, data: DataConfig, market: "pd.Series[float] 
         market_return=median,
         relative=relative,
     )
+
+
+def _n_symbols(codes: IntArray) -> int:
+    return int(np.count_nonzero(np.bincount(codes)))  # np.unique would hash every row
 
 
 def log_returns(panel: Panel) -> FloatArray:

@@ -180,15 +180,22 @@ def _as_decided(verdict: Verdict, entry: LedgerEntry) -> Verdict:
 def deliveries_of(
     night: NightRecord, delivered: Sequence[DeliveryRecord], config: RetrainConfig
 ) -> Sequence[DeliveryRecord]:
-    """What a night tells of its deliveries: those of this run, or those that brought its session before.
+    """What a night tells of its deliveries: what this run took, or if nothing was new, what brought its session.
 
-    The latter where this run brought nothing new: an earlier try was cut off after it had, or `nocturne ingest` did.
+    An earlier try of this night, cut off after it had taken a file, or `nocturne ingest` may have brought it: that is
+    told as it was then, not as a repetition. Not so a file that arrived after the moment as of which the night reads.
     """
-    if any(not one.repeated for one in delivered):
-        return delivered
-    stored = BarsStore(Locations(config.storage)).deliveries()
-    before = [one for one in stored if one.status == "accepted" and one.last == night.snapshot.session]
-    return before or delivered
+    snapshot = night.snapshot
+    brought = {
+        one.delivery: one
+        for one in BarsStore(Locations(config.storage)).deliveries()
+        if one.status == "accepted"
+        and (one.first and one.last and one.first <= snapshot.session <= one.last)
+        and (one.known_at_rule != "arrival" or one.received_at <= snapshot.as_of)
+    }
+    told = {one.delivery: brought.get(one.delivery, one) if one.repeated else one for one in delivered}
+    any_new = any(not one.repeated for one in delivered)
+    return tuple((told if any_new else told | brought).values())
 
 
 def with_delivery(result: NightResult, delivered: Sequence[DeliveryRecord], timings: Timings) -> NightResult:

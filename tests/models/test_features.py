@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,13 +91,23 @@ def test_blocks_of_series_give_the_same_summaries(make_market):
     np.testing.assert_array_equal(summaries(panel, 42, SPANS, block=60), summaries(panel, 42, SPANS))
 
 
-@pytest.mark.parametrize("window", [4, 5, 7, 8, 42, 63, 64, 100, 127])
-def test_sums_joined_from_halves_are_those_of_the_weights(window):
-    signal = np.random.default_rng(window).normal(size=(2, 150))
+@pytest.mark.parametrize("window", [4, 5, 7, 8, 42, 63, 64, 100, 127, 1000])
+def test_sums_joined_from_halves_are_those_of_the_weights_in_each_series(window):
+    lengths = (150, 1, 3, 64, 40)
+    series = [np.random.default_rng(window).normal(size=(2, n)) for n in lengths]
+    position = np.concatenate([np.arange(n) for n in lengths])
     weights = filter_weights(window, SPANS)
     for column, decay in enumerate(decays(SPANS)):
-        expected = [np.convolve(row, weights[::-1, column])[:150] for row in signal]
-        np.testing.assert_allclose(_windowed(signal, decay, window), expected, rtol=1e-12, atol=1e-12)
+        expected = [[np.convolve(row, weights[::-1, column])[: len(row)] for row in one] for one in series]
+        summed = _windowed(np.concatenate(series, axis=1), decay, window, position)
+        np.testing.assert_allclose(summed, np.concatenate(expected, axis=1), rtol=1e-12, atol=1e-12)
+
+
+def test_a_panel_without_rows_has_no_summaries(make_market):
+    panel = build_panel(make_market(n_symbols=1, n_sessions=30), DATA)
+    nothing = {name: getattr(panel, name)[:0] for name in ("session", "series", "bars", "present", "member")}
+    empty = replace(panel, **nothing, offsets=np.array([0]))
+    assert summaries(empty, 42, SPANS).shape == (0, len(summary_names(SPANS)))
 
 
 def test_variances_come_last_so_that_their_logarithm_is_taken():

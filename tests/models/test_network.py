@@ -209,13 +209,19 @@ def test_a_step_is_the_same_compiled_alone_or_with_all_others(fitted):
     np.testing.assert_array_equal(losses(rows), losses(*rows[:, None]))
 
 
-@pytest.mark.parametrize("own", ["", "--xla_cpu_prefer_vector_width=256"])
-def test_whole_vectors_are_asked_of_xla_unless_its_flags_are_set(own, monkeypatch):
+@pytest.mark.parametrize(
+    ("own", "then"),
+    [
+        ("", "--xla_cpu_prefer_vector_width=512"),
+        ("--xla_dump_to=/x", "--xla_dump_to=/x --xla_cpu_prefer_vector_width=512"),
+        ("--xla_cpu_prefer_vector_width=256", "--xla_cpu_prefer_vector_width=256"),
+    ],
+)
+def test_whole_vectors_are_asked_of_xla_unless_a_width_is_set(own, then, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", own)
-    if not own:
-        monkeypatch.delenv("XLA_FLAGS")
-    settle(CONFIG.training)
-    assert os.environ["XLA_FLAGS"] == (own or "--xla_cpu_prefer_vector_width=512")
+    for _ in range(2):
+        settle(CONFIG.training)
+    assert os.environ["XLA_FLAGS"] == then
 
 
 def test_without_a_gpu_a_fit_that_requires_one_is_refused_with_what_was_found(fitted):
@@ -298,10 +304,11 @@ def test_a_relu_head_is_unbounded_where_ours_is_not(scales):
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("units", [1, 2, 3])
 @pytest.mark.parametrize("of_each_member", [False, True])
-def test_layers_of_few_units_say_and_learn_the_same_as_wide_ones(members, units, of_each_member):
+def test_narrow_layers_say_and_learn_what_a_plain_product_does(members, units, of_each_member):
     rng = np.random.default_rng(units)
     seen = rng.normal(size=(members, 20, 5) if of_each_member else (20, 5)).astype(np.float32)
-    layer = MemberDense(units, members)
+    layer = MemberDense.from_config(MemberDense(units, members, narrow=True).get_config())
+    assert layer.narrow is (units <= 2)
     layer(seen)
     kernel, inputs = tf.constant(rng.normal(size=(members, 5, units)), tf.float32), tf.constant(seen)
     layer.kernel.assign(kernel)

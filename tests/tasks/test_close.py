@@ -1,16 +1,19 @@
 """What is not done again: by a schedule, or by whoever would decide a night a second time."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from models.calendar import Calendar
 from models.config import RetrainConfig, StorageConfig
 from models.errors import ConfigError
 from models.ledger import Ledger
 from models.locations import Locations
 from models.night import NightFiles, NightRecord
-from models.records import Forced, LedgerEntry, NightResult, Snapshot, Verdict, at_least
-from tasks.close import Outcome, judged_before, refuse_second_decision, with_force
+from models.records import DeliveryRecord, Forced, LedgerEntry, NightResult, Snapshot, Verdict, at_least
+from tasks.close import Outcome, deliveries_of, judged_before, refuse_second_decision, with_force
+from tasks.ingest import bring_in
 
 SESSION = date(2024, 7, 3)
 
@@ -89,3 +92,64 @@ def test_a_night_that_ended_otherwise_is_not_decided_again_and_the_refusal_says_
 def test_who_asks_for_what_a_night_came_to_is_shown_it():
     refuse_second_decision(recorded("keep"), KEEP)
     refuse_second_decision(recorded("promote"), None)
+
+
+# What a night tells of its deliveries
+
+
+class Feed:
+    """A store, and files of bars that come to it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.config = RetrainConfig(storage=StorageConfig(home=str(place / "home")))
+
+    def brings(self, name: str, *days: date, close: float = 2.0, at: datetime = SNAPSHOT.as_of) -> DeliveryRecord:
+        """One file with a bar of each day, arrived at that moment."""
+        lines = [f"{symbol},{day},2,9,1,{close},10" for day in days for symbol in "AB"]
+        file = self.place / name
+        file.write_text("\n".join(["symbol,timestamp,open,high,low,close,volume", *lines]))
+        return bring_in(str(file), self.config, None, at)
+
+    def told(self, *of_this_run: DeliveryRecord) -> list[tuple[str, int]]:
+        told = deliveries_of(NIGHT, of_this_run, self.config)
+        return [(one.name, one.account.accepted + one.account.revised) for one in told]
+
+
+@pytest.fixture
+def feed(tmp_path) -> Feed:
+    return Feed(tmp_path)
+
+
+def test_a_night_tells_what_its_run_took_and_nothing_of_before(feed):
+    feed.brings("yesterday.csv", SESSION - timedelta(days=1))
+    feed.brings("morning.csv", SESSION)
+    assert feed.told(feed.brings("rest.csv", SESSION, close=3.0)) == [("rest.csv", 2)]
+
+
+def test_a_night_whose_first_try_was_cut_off_tells_what_that_took(feed):
+    feed.brings("yesterday.csv", SESSION - timedelta(days=1))
+    taken = feed.brings("today.csv", SESSION)
+    assert feed.told() == feed.told(taken.repetition) == [("today.csv", 2)]
+    assert feed.told(taken.repetition, feed.brings("more.csv", SESSION, close=3.0)) == [
+        ("today.csv", 2),
+        ("more.csv", 2),
+    ]
+
+
+def test_a_history_that_reaches_beyond_the_session_brought_it(feed):
+    calendar = Calendar.of(feed.config.data)
+    days = [calendar.after(SESSION, step) for step in range(-20, 6)]
+    feed.brings("history.csv", *days, at=calendar.close(days[-1]) + timedelta(hours=1))
+    assert feed.told() == [("history.csv", 2 * len(days))]
+
+
+def test_a_correction_that_came_after_the_night_s_moment_is_not_told(feed):
+    feed.brings("today.csv", SESSION)
+    feed.brings("correction.csv", SESSION, close=3.0, at=SNAPSHOT.as_of + timedelta(days=12))
+    assert feed.told() == [("today.csv", 2)]
+
+
+def test_a_source_that_delivers_the_file_of_before_is_told_to_bring_nothing_new(feed):
+    stale = feed.brings("same.csv", SESSION - timedelta(days=1))
+    assert feed.told(stale.repetition) == [("same.csv", 0)]
